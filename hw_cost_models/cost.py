@@ -1,0 +1,61 @@
+"""Cost: what a module costs for one workload. CostModel: anything that can say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Workload:
+    """The inputs that a cost is for. Costs of different workloads never add up."""
+
+    batch: int = 1
+    length: int = 256
+    kind: str = "forward"
+
+    def __post_init__(self) -> None:
+        if self.batch < 1 or self.length < 1:
+            raise ValueError(f"a workload needs a positive batch and length, got {self.batch} and {self.length}")
+
+    def __str__(self) -> str:
+        return f"{self.kind}, batch {self.batch}, length {self.length}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Costs of one module under one workload. `+` is execution in sequence: sums, and the larger peak."""
+
+    latency_ms: float = 0.0
+    flops: float = 0.0
+    weight_bytes: float = 0.0
+    parameters: float = 0.0
+    """Non-zero parameters."""
+    peak_activation_bytes: float = 0.0
+    """The largest sum of tensors alive at once, weights apart."""
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            latency_ms=self.latency_ms + other.latency_ms,
+            flops=self.flops + other.flops,
+            weight_bytes=self.weight_bytes + other.weight_bytes,
+            parameters=self.parameters + other.parameters,
+            peak_activation_bytes=max(self.peak_activation_bytes, other.peak_activation_bytes),
+        )
+
+    def to_dict(self) -> dict[str, float]:
+        return asdict(self)
+
+
+Item = tuple["nn.Module", tuple["Tensor", ...]]
+"""A module and the inputs to price it with."""
+
+
+class CostModel(Protocol):
+    """Prices many modules in one call, because a fair measurement visits all of them in the same rounds."""
+
+    def price(self, items: Mapping[str, Item]) -> dict[str, Cost]: ...

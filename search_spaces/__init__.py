@@ -1,0 +1,23 @@
+"""What could the network be: choices, architectures, spaces, blocks and tasks."""
+
+from search_spaces.architecture import Architecture
+from search_spaces.choice import Choice, Mixture, bind, capture_inputs, check, choices, parents, select
+from search_spaces.errors import DataError, SearchSpaceError, UnboundChoiceError
+from search_spaces.space import SearchSpace, Task
+
+__all__ = [
+    "Architecture",
+    "Choice",
+    "DataError",
+    "Mixture",
+    "SearchSpace",
+    "SearchSpaceError",
+    "Task",
+    "UnboundChoiceError",
+    "bind",
+    "capture_inputs",
+    "check",
+    "choices",
+    "parents",
+    "select",
+]

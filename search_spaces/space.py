@@ -1,0 +1,63 @@
+"""SearchSpace: a network with choices and the inputs it runs on. Task: data, loss and metric.
+
+A space knows nothing of costs and a task knows nothing of spaces; `nas.search` brings them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+Split = Literal["train", "validation", "test"]
+Batch = tuple[tuple[Tensor, ...], Tensor]
+"""The network's inputs and the target."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """A network with choices.
+
+    `example_inputs(batch, length)` makes inputs of that size (seeded, valid for the network), by which it is
+    traced, exported and timed. `dynamic` names the dimensions that stay free in the exported file; they
+    apply to every tensor input, and so to the inputs of options too. `input_names` and `output_names` are
+    the exported file's.
+    """
+
+    name: str
+    network: nn.Module
+    example_inputs: Callable[[int, int], tuple[Tensor, ...]]
+    dynamic: Mapping[int, str] = field(default_factory=lambda: {0: "batch"})
+    input_names: tuple[str, ...] = ("input",)
+    output_names: tuple[str, ...] = ("output",)
+
+
+class Task(Protocol):
+    """What the network is trained and judged on."""
+
+    name: str
+    metric_name: str
+    """How `metric` is called in tables, with its unit; lower is better."""
+
+    def describe(self) -> dict[str, object]:
+        """What the data is (source, sizes of the splits, a digest of the content): plain JSON, for the run."""
+        ...
+
+    def sample(self, split: Split, size: int, generator: torch.Generator) -> Batch:
+        """A random batch of `size` examples, drawn from `generator` and nothing else."""
+        ...
+
+    def batches(self, split: Split, size: int, count: int) -> Iterator[Batch]:
+        """Up to `count` fixed batches, spread evenly over the split, the same on every call."""
+        ...
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """The scalar that training minimises, averaged over the batch; in nats for likelihoods."""
+        ...
+
+    def metric(self, loss: float) -> float:
+        """The mean loss in the unit people know, such as bits per byte."""
+        ...

@@ -20,7 +20,9 @@ class Workload:
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.length < 1:
-            raise ValueError(f"a workload needs a positive batch and length, got {self.batch} and {self.length}")
+            raise ValueError(
+                f"a workload needs a positive batch and length, got {self.batch} and {self.length}"
+            )
 
     def __str__(self) -> str:
         return f"{self.kind}, batch {self.batch}, length {self.length}"

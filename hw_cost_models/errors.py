@@ -1,0 +1,21 @@
+"""The exceptions of this package, under one root."""
+
+
+class HardwareCostError(Exception):
+    """A cost that cannot be given; the message names the value, the place and the way out."""
+
+
+class DeviceError(HardwareCostError):
+    """A device that is unknown, or a profile that lacks a figure or the source of one."""
+
+
+class UnknownOperatorError(HardwareCostError):
+    """An operator without a formula: counting it as free would be a silent lie."""
+
+
+class MeasurementError(HardwareCostError):
+    """A measurement that could not be made or cannot be trusted."""
+
+
+class DamagedFileError(HardwareCostError):
+    """A file that is truncated, changed by another hand, or not what its name promises."""

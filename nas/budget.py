@@ -1,0 +1,67 @@
+"""Budget: limits on costs. Metric: how one figure that can be limited follows from costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from hw_cost_models.cost import Cost
+from nas.errors import BadInputError
+
+Statistic = Literal["p50", "p95"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of a whole network: the sum of `additive` over its parts, plus the largest `peak` of any part."""
+
+    name: str
+    """The key in JSON and the name of the limit; it ends in the unit."""
+    title: str
+    unit: str
+    additive: Callable[[Cost], float]
+    peak: Callable[[Cost], float]
+
+    def of(self, cost: Cost) -> float:
+        return self.additive(cost) + self.peak(cost)
+
+
+METRICS = (
+    Metric("latency_ms", "latency", "ms", lambda cost: cost.latency_ms, lambda cost: 0.0),
+    Metric(
+        "memory_mb", "memory", "MB", lambda c: c.weight_bytes / 1e6, lambda c: c.peak_activation_bytes / 1e6
+    ),
+    Metric("params_m", "parameters", "M", lambda cost: cost.parameters / 1e6, lambda cost: 0.0),
+)
+
+
+def figures(cost: Cost) -> dict[str, float]:
+    """Every metric of a whole network's cost."""
+    return {metric.name: metric.of(cost) for metric in METRICS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Upper limits that hold together; None means unlimited. MB are 10^6 bytes, M are 10^6 parameters.
+
+    Raises BadInputError for a limit that is not a positive, finite number.
+    """
+
+    latency_ms: float | None = None
+    memory_mb: float | None = None
+    params_m: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, limit in self.limits().items():
+            if not (math.isfinite(limit) and limit > 0):
+                raise BadInputError(f"{name}: {limit} is not a positive number; leave it out for no limit")
+
+    def limits(self) -> dict[str, float]:
+        """The limits that are set, by metric name."""
+        return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+
+    def items(self) -> Iterator[tuple[Metric, float]]:
+        limits = self.limits()
+        return ((metric, limits[metric.name]) for metric in METRICS if metric.name in limits)

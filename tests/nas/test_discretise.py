@@ -1,0 +1,122 @@
+"""Discretisation against brute force on random small problems, and its speed on large ones."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas.discretise import Constraint, Problem, Scores
+from nas.errors import InfeasibleBudgetError
+from search_spaces import Architecture
+
+
+def every_architecture(problem: Problem) -> list[Architecture]:
+    """All of them, by the definition of nesting alone."""
+    found = set()
+    for combination in itertools.product(*problem.options.values()):
+        taken = dict(zip(problem.options, combination, strict=True))
+        reached: dict[str, str] = {}
+        for path in problem.options:  # outer choices come first
+            outer = problem.nesting.get(path)
+            if outer is None or reached.get(outer[0]) == outer[1]:
+                reached[path] = taken[path]
+        found.add(Architecture(reached))
+    return sorted(found, key=lambda a: a.to_json())
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[Problem, Scores]:
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    paths = [f"c{i}" for i in range(draw(st.integers(1, 4)))]
+    options = {p: tuple(f"o{j}" for j in range(draw(st.integers(2, 4)))) for p in paths}
+    nesting: dict[str, tuple[str, str] | None] = {}
+    for i, path in enumerate(paths):
+        outer = paths[int(rng.integers(i))] if i and draw(st.booleans()) else None
+        nesting[path] = None if outer is None else (outer, str(rng.choice(options[outer])))
+    decisions = [(p, o) for p in paths for o in options[p]]
+    pairs = {}
+    flat = [p for p in paths if nesting[p] is None]
+    for first, second in itertools.pairwise(flat):
+        if draw(st.booleans()):
+            pairs |= {((first, a), (second, b)): rng.normal() for a in options[first] for b in options[second]}
+    constraints = []
+    for k in range(draw(st.integers(0, 3))):
+        peaks = {d: float(rng.uniform(0, 4)) for d in decisions} if draw(st.booleans()) else {}
+        additive = {d: float(rng.uniform(0, 3)) for d in decisions}
+        limit = float(rng.uniform(1.0, 3.0 * len(paths) + 3.0))
+        constraints.append(Constraint(f"limit{k}", limit, additive, float(rng.uniform(0, 1)), peaks, 0.5))
+    scores = Scores({d: float(rng.normal()) for d in decisions}, pairs)
+    return Problem(options, tuple(constraints), nesting), scores
+
+
+@settings(max_examples=150, deadline=None)
+@given(problems())
+def test_equals_brute_force(case: tuple[Problem, Scores]) -> None:
+    problem, scores = case
+    feasible = [
+        a for a in every_architecture(problem) if all(c.of(a) <= c.limit for c in problem.constraints)
+    ]
+    expected = sorted((scores.of(a) for a in feasible), reverse=True)[:5]
+    found = list(itertools.islice(problem.ranked(scores), 5))
+    assert [s.score for s in found] == pytest.approx(expected, abs=1e-9)
+    assert all(s.architecture in feasible and s.gap == 0 for s in found)
+    assert len({s.architecture for s in found}) == len(found)
+
+
+@settings(max_examples=50, deadline=None)
+@given(problems())
+def test_feasibility_and_smallest_figure(case: tuple[Problem, Scores]) -> None:
+    problem, _ = case
+    everything = every_architecture(problem)
+    for c in problem.constraints:
+        alone = Problem(problem.options, (), problem.nesting).smallest(c)
+        assert alone is not None
+        assert alone[1] == pytest.approx(min(c.of(a) for a in everything), rel=1e-6)
+    if any(all(c.of(a) <= c.limit for c in problem.constraints) for a in everything):
+        problem.check_feasible()
+    else:
+        with pytest.raises(InfeasibleBudgetError, match="limit"):
+            problem.check_feasible()
+
+
+def test_infeasible_names_the_limit_and_the_smallest_figure() -> None:
+    options = {"c": ("cheap", "dear")}
+    time = Constraint("latency_ms", 1.0, {("c", "cheap"): 2.0, ("c", "dear"): 9.0}, fixed=0.5)
+    with pytest.raises(InfeasibleBudgetError, match=r"latency_ms <= 1: the smallest feasible figure is 2.5"):
+        Problem(options, (time,)).check_feasible()
+    fast = Constraint("latency_ms", 3.0, {("c", "cheap"): 2.0, ("c", "dear"): 9.0})
+    small = Constraint("memory_mb", 3.0, {("c", "cheap"): 7.0, ("c", "dear"): 1.0})
+    with pytest.raises(InfeasibleBudgetError, match="not all together"):
+        Problem(options, (fast, small)).check_feasible()
+
+
+def test_excluded_architectures_do_not_return() -> None:
+    problem = Problem({"c": ("a", "b"), "d": ("a", "b")})
+    scores = Scores({("c", "a"): 1.0, ("d", "a"): 0.5})
+    best = Architecture({"c": "a", "d": "a"})
+    assert problem.best(scores).architecture == best
+    assert problem.best(scores, [best]).architecture == Architecture({"c": "a", "d": "b"})
+
+
+@pytest.mark.parametrize(("peaks", "gap"), [(False, 0.0), (True, 0.0)])
+def test_large_problems_are_solved_to_the_end(peaks: bool, gap: float) -> None:
+    rng = np.random.default_rng(3)
+    options = {f"c{i}": tuple(f"o{j}" for j in range(16)) for i in range(48)}
+    decisions = [(p, o) for p in options for o in options[p]]
+    quality = {d: float(rng.uniform()) for d in decisions}
+    constraints = tuple(
+        Constraint(
+            f"limit{k}",
+            24.0,
+            {d: 0.5 * quality[d] + 0.5 * float(rng.uniform()) for d in decisions},
+            peak={d: 4 * float(rng.uniform()) for d in decisions} if peaks and k == 0 else {},
+        )
+        for k in range(3)
+    )
+    solution = Problem(options, constraints).best(Scores(quality))
+    assert solution is not None
+    assert solution.gap == gap

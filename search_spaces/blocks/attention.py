@@ -1,0 +1,55 @@
+"""Causal softmax attention: multi-head, grouped-query and multi-query are one block with fewer key heads."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_spaces.blocks.rotary import rotate
+from search_spaces.errors import SearchSpaceError
+
+
+class Attention(nn.Module):
+    """Every token attends to itself and all before it. (batch, length, width) -> the same.
+
+    Each of `kv_heads` key and value heads serves `heads / kv_heads` query heads: `heads` of them make
+    multi-head attention (Vaswani et al. 2017), one makes multi-query attention (Shazeer 2019,
+    arXiv:1911.02150), a number between them grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245).
+
+    Raises SearchSpaceError when the heads do not divide each other or the width.
+    """
+
+    def __init__(self, width: int, heads: int, kv_heads: int) -> None:
+        super().__init__()
+        check_heads(width, heads, kv_heads)
+        self.heads = heads
+        self.kv_heads = kv_heads
+        self.head_width = width // heads
+        self.qkv = nn.Linear(width, (heads + 2 * kv_heads) * self.head_width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = rotary_heads(self.qkv(x), self.heads, self.kv_heads)
+        shared = self.kv_heads != self.heads
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=shared)
+        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return y
+
+
+def check_heads(width: int, heads: int, kv_heads: int) -> None:
+    """Raises SearchSpaceError unless heads of an even width fill the width and share key heads evenly."""
+    if heads < 1 or width % (2 * heads):
+        raise SearchSpaceError(f"width {width} does not split into {heads} heads of an even width")
+    if kv_heads < 1 or heads % kv_heads:
+        raise SearchSpaceError(f"{heads} query heads cannot share {kv_heads} key heads evenly")
+
+
+def rotary_heads(qkv: Tensor, heads: int, kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Split one projection into query, key and value; turn query and key, in one go, by their positions.
+
+    (batch, length, (heads + 2 kv_heads) * features) -> three of (batch, heads or kv_heads, length, features).
+    """
+    split = qkv.reshape(*qkv.shape[:2], heads + 2 * kv_heads, -1)
+    turned = rotate(split[:, :, : heads + kv_heads]).transpose(1, 2)
+    value = split[:, :, heads + kv_heads :].transpose(1, 2)
+    return turned[:, :heads], turned[:, heads:], value

@@ -1,0 +1,40 @@
+"""A gated short causal convolution: the cheapest mixer that knows the order of its tokens."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_spaces.errors import SearchSpaceError
+
+
+class GatedConvolution(nn.Module):
+    """out(gate · conv(input_gate · value)), depthwise over `kernel` tokens. (batch, length, width) -> same.
+
+    The double-gated short convolution of LFM2 (Liquid AI 2025, arXiv:2511.23404), after Hyena (Poli et al.
+    2023, arXiv:2302.10866). Raises SearchSpaceError for a kernel below one.
+    """
+
+    def __init__(self, width: int, kernel: int = 4) -> None:
+        super().__init__()
+        if kernel < 1:
+            raise SearchSpaceError(f"a kernel holds at least the token itself, got {kernel}")
+        self.kernel = kernel
+        self.gates = nn.Linear(width, 3 * width, bias=False)
+        self.taps = nn.Parameter(torch.randn(kernel, width) * kernel**-0.5)  # the last one is the token's own
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        input_gate, gate, value = self.gates(x).chunk(3, dim=-1)
+        y: Tensor = self.out(gate * self._convolve(input_gate * value))
+        return y
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        """A sum of shifted copies: at a few taps it beats conv1d, forward and backward, on a CPU."""
+        length = x.shape[1]
+        padded = F.pad(x, (0, 0, self.kernel - 1, 0))
+        mixed = x * self.taps[-1]
+        for tap in range(self.kernel - 1):
+            mixed = torch.addcmul(mixed, padded[:, tap : tap + length], self.taps[tap])
+        return mixed

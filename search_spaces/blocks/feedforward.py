@@ -1,0 +1,57 @@
+"""Feed-forward blocks: SwiGLU, over whatever kind of linear layer it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_spaces.errors import SearchSpaceError
+
+MakeLinear = Callable[[int, int], nn.Module]
+"""(input width, output width) -> a module that maps (..., input width) to (..., output width)."""
+
+
+def dense(inputs: int, outputs: int) -> nn.Module:
+    """A plain linear layer without bias."""
+    return nn.Linear(inputs, outputs, bias=False)
+
+
+class SwiGLU(nn.Module):
+    """out(silu(gate) · up): Shazeer 2020, arXiv:2002.05202, eq. 6. (..., width) -> the same.
+
+    `linear` makes its layers: `dense`, `SparseLinear`, or `partial(LowRankLinear, rank=16)`. Gate and up are
+    one layer of 2 `hidden` outputs. Raises SearchSpaceError for a hidden width below one.
+    """
+
+    def __init__(self, width: int, hidden: int, linear: MakeLinear = dense) -> None:
+        super().__init__()
+        if hidden < 1:
+            raise SearchSpaceError(f"a feed-forward block needs a positive hidden width, got {hidden}")
+        self.gate_up = linear(width, 2 * hidden)
+        self.out = linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        mixed: Tensor = self.out(F.silu(gate) * up)
+        return mixed
+
+
+class LowRankLinear(nn.Module):
+    """A linear layer whose weight is a product of two thin ones. (..., inputs) -> (..., outputs).
+
+    rank · (inputs + outputs) weights in place of inputs · outputs. Raises SearchSpaceError for a rank that
+    saves nothing.
+    """
+
+    def __init__(self, inputs: int, outputs: int, rank: int) -> None:
+        super().__init__()
+        if rank < 1 or rank * (inputs + outputs) >= inputs * outputs:
+            raise SearchSpaceError(f"rank {rank} saves nothing between {inputs} inputs and {outputs} outputs")
+        self.down = nn.Linear(inputs, rank, bias=False)
+        self.up = nn.Linear(rank, outputs, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.up(self.down(x))
+        return y

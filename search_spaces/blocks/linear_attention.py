@@ -1,0 +1,57 @@
+"""Causal linear attention: a state of fixed size in place of a cache that grows.
+
+With φ(x) = elu(x) + 1 (Katharopoulos et al. 2020, "Transformers are RNNs", arXiv:2006.16236, eq. 16–20):
+
+    S_t = S_{t-1} + φ(k_t) v_tᵀ      z_t = z_{t-1} + φ(k_t)      y_t = φ(q_t)ᵀ S_t / φ(q_t)ᵀ z_t
+
+Computed chunk by chunk (Hua et al. 2022, arXiv:2202.10447, section 3.2): inside a chunk as masked attention,
+across chunks through the running sum of the chunks' states; there is no loop over time.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_spaces.blocks.attention import check_heads
+from search_spaces.errors import SearchSpaceError
+
+_EPSILON = 1e-6
+"""Keeps y_t finite where every φ(k) has underflowed to zero."""
+
+
+class LinearAttention(nn.Module):
+    """Every token reads a running summary of all before it. (batch, length, width) -> the same.
+
+    `chunk` changes the speed and not the result. Raises SearchSpaceError for a chunk below one or heads that
+    do not divide the width.
+    """
+
+    def __init__(self, width: int, heads: int, chunk: int = 64) -> None:
+        super().__init__()
+        check_heads(width, heads, heads)
+        if chunk < 1:
+            raise SearchSpaceError(f"a chunk holds at least one token, got {chunk}")
+        self.heads = heads
+        self.chunk = chunk
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        length = x.shape[1]
+        padded = F.pad(self.qkv(x), (0, 0, 0, -length % self.chunk))
+        chunks = padded.reshape(x.shape[0], -1, self.chunk, 3, self.heads, x.shape[2] // self.heads)
+        query, key, value = chunks.permute(3, 0, 4, 1, 2, 5)  # (batch, heads, chunks, chunk, features) each
+        mixed = _attend(F.elu(query) + 1, F.elu(key) + 1, value).flatten(2, 3)[:, :, :length]
+        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return y
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """y_t for every token, from φ(q), φ(k) and v, all of shape (..., chunks, chunk, features)."""
+    value = F.pad(value, (0, 1), value=1.0)  # a column of ones turns S into [S | z]
+    inside = (query @ key.transpose(-1, -2)).tril() @ value
+    states = key.transpose(-1, -2) @ value
+    before = F.pad(states, (0, 0, 0, 0, 1, 0)).cumsum(dim=2)[:, :, :-1]  # exactly causal: no subtraction
+    summed = inside + query @ before
+    return summed[..., :-1] / (summed[..., -1:] + _EPSILON)

@@ -1,0 +1,68 @@
+"""Causal attention to the last `window` tokens, at a cost linear in the length.
+
+Computed in bands (Beltagy et al. 2020, "Longformer", arXiv:2004.05150, section 3.1): blocks as long as the
+window attend to themselves and to the block before. Masking full attention would give the same numbers, but
+costs more than full attention does.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from search_spaces.blocks.attention import check_heads, rotary_heads
+from search_spaces.errors import SearchSpaceError
+
+
+class SlidingWindowAttention(nn.Module):
+    """Every token attends to itself and the `window - 1` before it. (batch, length, width) -> the same.
+
+    Raises SearchSpaceError for a window below one or heads that do not divide the width.
+    """
+
+    def __init__(self, width: int, heads: int, window: int) -> None:
+        super().__init__()
+        check_heads(width, heads, heads)
+        if window < 1:
+            raise SearchSpaceError(f"a window holds at least the token itself, got {window}")
+        self.heads = heads
+        self.window = window
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        length = x.shape[1]
+        query, key, value = (
+            self._blocks(part) for part in rotary_heads(self.qkv(x), self.heads, self.heads)
+        )  # (batch * heads, blocks, window, features)
+        mixed = F.scaled_dot_product_attention(
+            query, _with_previous(key), _with_previous(value), attn_mask=self._band(query)
+        )
+        mixed = mixed.reshape(x.shape[0], self.heads, -1, mixed.shape[-1])[:, :, :length]
+        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return y
+
+    def _blocks(self, part: Tensor) -> Tensor:
+        """(batch, heads, length, features) -> (batch * heads, blocks, window, features), zeros at the end."""
+        missing = -part.shape[2] % self.window
+        padded = F.pad(part, (0, 0, 0, missing)).flatten(0, 1)
+        return padded.reshape(padded.shape[0], -1, self.window, part.shape[-1])
+
+    def _band(self, query: Tensor) -> Tensor:
+        """Which keys of a (previous block, own block) pair a query may see: (1, blocks, window, 2 window).
+
+        Relative to the pair's first key, the query at row i stands at window + i and sees i + 1 … window + i.
+        The first block has no block before it.
+        """
+        row = torch.arange(self.window, device=query.device)[:, None]
+        column = torch.arange(2 * self.window, device=query.device)
+        band = (row < column) & (column <= row + self.window)
+        block = torch.arange(query.shape[1], device=query.device)[:, None, None]
+        return (band & ((block > 0) | (column >= self.window)))[None]
+
+
+def _with_previous(blocks: Tensor) -> Tensor:
+    """Each block behind the one before it: (n, blocks, window, f) -> (n, blocks, 2 window, f)."""
+    previous = F.pad(blocks, (0, 0, 0, 0, 1, 0))[:, :-1]
+    return torch.cat((previous, blocks), dim=2)

@@ -1,0 +1,230 @@
+"""Modules as ONNX files: one network, or many options in a single pass of the exporter.
+
+The exporter spends most of its time on things that do not grow with the graph, so many small modules are
+exported as one graph, from which each is cut out again.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from hw_cost_models.errors import HardwareCostError
+from hw_cost_models.files import write_atomic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    import onnx
+
+    from hw_cost_models.cost import Item
+
+Dynamic = dict[int, str]
+
+
+def export_onnx(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    *,
+    dynamic: Mapping[int, str],
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+) -> None:
+    """Write the module, as it is in evaluation, to one ONNX file with its weights inside.
+
+    `dynamic` names the dimensions that stay free, by index; they apply to every input that has them. Raises
+    HardwareCostError when the module cannot be exported, OSError when the file cannot be written.
+    """
+    model = _to_onnx(module, inputs, dynamic, list(input_names), list(output_names))
+    write_atomic(path, model.SerializeToString())
+
+
+def export_many(items: Mapping[str, Item], folder: Path, dynamic: Mapping[int, str]) -> dict[str, Path]:
+    """Write each module to its own file `folder/0.onnx`, `folder/1.onnx`, …, by name.
+
+    Tensors that are the same object are one input. Raises HardwareCostError, naming the item, when one of
+    the modules cannot be exported.
+    """
+    if not items:
+        return {}
+    files = {name: folder / f"{number}.onnx" for number, name in enumerate(items)}
+    together = _Together(items)
+    try:
+        joint = _to_onnx(together, together.inputs, dynamic, together.input_names, together.output_names)
+    except HardwareCostError:
+        joint = None  # exported one by one, either all succeed or the culprit is named
+    for name, path in files.items():
+        model = joint and _cut_out(joint, together.inputs_of(name), together.outputs_of(name))
+        write_atomic(path, (model or _alone(name, items[name], dynamic)).SerializeToString())
+    return files
+
+
+def feeds(path: Path, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
+    """The inputs as ONNX Runtime takes them: names of the file's inputs, in order, to arrays."""
+    import onnx
+
+    names = [value.name for value in onnx.load(str(path), load_external_data=False).graph.input]
+    return {
+        name: tensor.detach().cpu().numpy()
+        for name, tensor in zip(names, _distinct(inputs).values(), strict=True)
+    }
+
+
+class _Together(nn.Module):
+    """All items as one module: every distinct tensor an input, every item's outputs in a row."""
+
+    def __init__(self, items: Mapping[str, Item]) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(module for module, _ in items.values())
+        distinct = _distinct(tuple(tensor for _, inputs in items.values() for tensor in inputs))
+        position = {key: index for index, key in enumerate(distinct)}
+        self.inputs = tuple(distinct.values())
+        self.arguments = {name: [position[id(t)] for t in inputs] for name, (_, inputs) in items.items()}
+        self.counts = {name: _count_outputs(*item) for name, item in items.items()}
+        self.input_names = [f"input_{index}" for index in range(len(self.inputs))]
+        self.output_names = [name for item in items for name in self.outputs_of(item)]
+
+    def inputs_of(self, name: str) -> list[str]:
+        return list(dict.fromkeys(f"input_{index}" for index in self.arguments[name]))
+
+    def outputs_of(self, name: str) -> list[str]:
+        number = list(self.counts).index(name)
+        return [f"output_{number}_{index}" for index in range(self.counts[name])]
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        results: list[Tensor] = []
+        for module, positions in zip(self.parts, self.arguments.values(), strict=True):
+            result = module(*(tensors[position] for position in positions))
+            results.extend([result] if isinstance(result, Tensor) else result)
+        return tuple(results)
+
+
+def _distinct(tensors: tuple[Tensor, ...]) -> dict[int, Tensor]:
+    return {id(tensor): tensor for tensor in tensors}
+
+
+def _count_outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
+    with evaluating(module), torch.no_grad():
+        result = module(*inputs)
+    return 1 if isinstance(result, Tensor) else len(result)
+
+
+def _alone(name: str, item: Item, dynamic: Mapping[int, str]) -> onnx.ModelProto:
+    single = _Together({name: item})
+    try:
+        return _to_onnx(single, single.inputs, dynamic, single.input_names, single.output_names)
+    except HardwareCostError as error:
+        raise HardwareCostError(f"{name}: {error}") from error
+
+
+def _cut_out(joint: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> onnx.ModelProto | None:
+    """The part of the joint graph between these values.
+
+    None when it leans on another item's input: the exporter may read a dimension that two inputs share from
+    either of them.
+    """
+    from onnx.utils import Extractor
+
+    model: onnx.ModelProto = Extractor(joint).extract_model(inputs, outputs)
+    foreign = {value.name for value in joint.graph.input} - set(inputs)
+    if any(name in foreign for node in model.graph.node for name in node.input):
+        return None
+    return model
+
+
+def _to_onnx(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    dynamic: Mapping[int, str],
+    input_names: list[str],
+    output_names: list[str],
+) -> onnx.ModelProto:
+    examples = tuple(_roomy(tensor, dynamic) for tensor in inputs)
+    free: tuple[Any, ...] = tuple({d: n for d, n in dynamic.items() if d < t.dim()} for t in examples)
+    if isinstance(module, _Together):
+        free = (free,)  # its inputs are one starred argument
+    with evaluating(module), _quiet_exporter(), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                module,
+                examples,
+                dynamo=True,
+                dynamic_shapes=free,
+                input_names=input_names,
+                output_names=output_names,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise HardwareCostError(f"{_describe(module)} cannot be exported: {_cause(error)}") from error
+    assert program is not None
+    return _without_traces(program.model_proto)
+
+
+def _roomy(tensor: Tensor, dynamic: Mapping[int, str]) -> Tensor:
+    """The input with free dimensions of at least two: the exporter would fix a dimension of one for good."""
+    for dimension in dynamic:
+        if dimension < tensor.dim() and tensor.shape[dimension] == 1:
+            tensor = torch.cat([tensor, tensor], dimension)
+    return tensor
+
+
+def _describe(module: nn.Module) -> str:
+    parts = module.parts if isinstance(module, _Together) else [module]
+    return ", ".join(type(part).__name__ for part in parts)
+
+
+def _cause(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model without stack traces: they hold the paths of this machine, and nobody runs them."""
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    for value in (*model.graph.value_info, *model.graph.input, *model.graph.output, *model.graph.initializer):
+        value.ClearField("metadata_props")
+    model.graph.ClearField("metadata_props")
+    return model
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """The modules in evaluation mode; every submodule's own mode comes back afterwards."""
+    modes = [(part, part.training) for module in modules for part in module.modules()]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Without three known remarks of the exporter: torchvision is absent, torch uses what it deprecates, and
+    inputs share a dimension (which is why they share its name)."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+
+    def worth_saying(record: logging.LogRecord) -> bool:
+        return "torchvision is not installed" not in record.getMessage()
+
+    logger.addFilter(worth_saying)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
+            warnings.filterwarnings("ignore", r".*shares the same shape constraints", UserWarning)
+            yield
+    finally:
+        logger.removeFilter(worth_saying)

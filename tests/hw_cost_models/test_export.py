@@ -1,0 +1,103 @@
+"""Exported files compute what the modules compute, at other batches and lengths too."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+import onnxruntime as ort
+import pytest
+import torch
+from networks import Attention, Gated, LanguageModel, Routed
+from torch import Tensor, nn
+
+from hw_cost_models.errors import HardwareCostError
+from hw_cost_models.export import export_many, export_onnx, feeds
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_LM = {0: "batch", 1: "length"}
+
+
+def _run(path: Path, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return [torch.as_tensor(value) for value in session.run(None, feeds(path, inputs))]
+
+
+def _dimensions(value: onnx.ValueInfoProto) -> list[str | int]:
+    return [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+
+
+class _Two(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return x + y, x - y
+
+
+_Items = dict[str, tuple[nn.Module, tuple[Tensor, ...]]]
+
+
+@pytest.fixture(scope="module")
+def many(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[dict[str, tuple[nn.Module, tuple[Tensor, ...]]], dict[str, Path]]:
+    torch.manual_seed(0)
+    x, tokens = torch.randn(1, 6, 16), torch.randint(0, 32, (1, 6))
+    items: _Items = {
+        "gated": (Gated(16, 32), (x,)),
+        "a/b.c": (Attention(16, 2), (x,)),
+        "routed": (Routed(16), (x,)),
+        "skip": (nn.Identity(), (x,)),
+        "two": (_Two(), (x, torch.randn(1, 6, 16))),
+        "same twice": (_Two(), (x, x)),
+        "lm": (LanguageModel(), (tokens,)),
+    }
+    return items, export_many(items, tmp_path_factory.mktemp("many"), _LM)
+
+
+@pytest.mark.parametrize("name", ["gated", "a/b.c", "routed", "skip", "two", "same twice", "lm"])
+def test_each_of_many_agrees_at_another_size(many: tuple[_Items, dict[str, Path]], name: str) -> None:
+    items, files = many
+    module, inputs = items[name]
+    wide = {id(t): torch.cat([t.flip(1), t], 1).repeat(3, *[1] * (t.dim() - 1)) for t in inputs}
+    for sized in (inputs, tuple(wide[id(t)] for t in inputs)):
+        expected = module.eval()(*sized)
+        expected = [expected] if isinstance(expected, Tensor) else list(expected)
+        for got, want in zip(_run(files[name], sized), expected, strict=True):
+            torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-5)
+
+
+def test_files_are_whole_and_say_nothing_of_this_machine(many: tuple[_Items, dict[str, Path]]) -> None:
+    for path in many[1].values():
+        onnx.checker.check_model(str(path), full_check=True)
+        assert b"site-packages" not in path.read_bytes()
+
+
+def test_one_network(tmp_path: Path) -> None:
+    path = tmp_path / "lm.onnx"
+    network = LanguageModel().train()
+    tokens = torch.randint(0, 32, (1, 6))
+    export_onnx(network, (tokens,), path, dynamic=_LM, input_names=["tokens"], output_names=["logits"])
+    assert network.training
+    assert network.mixer.training
+    model = onnx.load(str(path))
+    assert _dimensions(model.graph.input[0]) == ["batch", "length"]
+    assert _dimensions(model.graph.output[0]) == ["batch", "length", 32]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["lm.onnx"]
+
+
+def test_nothing_to_export(tmp_path: Path) -> None:
+    assert export_many({}, tmp_path, _LM) == {}
+
+
+class _Stubborn(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if x.sum() > 0 else x
+
+
+def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
+    x = torch.ones(2, 2)
+    with pytest.raises(HardwareCostError, match=r"bad: _Stubborn cannot be exported: \w+"):
+        export_many({"good": (nn.Identity(), (x,)), "bad": (_Stubborn(), (x,))}, tmp_path, {})
+    with pytest.raises(HardwareCostError, match=r"^_Stubborn cannot be exported: \w+"):
+        export_onnx(_Stubborn(), (x,), tmp_path / "x.onnx", dynamic={}, input_names="x", output_names="y")

@@ -3,10 +3,13 @@
 from search_spaces.architecture import Architecture
 from search_spaces.choice import Choice, Mixture, bind, capture_inputs, check, choices, parents, select
 from search_spaces.errors import DataError, SearchSpaceError, UnboundChoiceError
+from search_spaces.hybrid_lm import hybrid_lm
 from search_spaces.space import SearchSpace, Task
+from search_spaces.text import ByteText
 
 __all__ = [
     "Architecture",
+    "ByteText",
     "Choice",
     "DataError",
     "Mixture",
@@ -18,6 +21,7 @@ __all__ = [
     "capture_inputs",
     "check",
     "choices",
+    "hybrid_lm",
     "parents",
     "select",
 ]

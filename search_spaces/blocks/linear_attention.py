@@ -10,6 +10,7 @@ across chunks through the running sum of the chunks' states; there is no loop ov
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ class LinearAttention(nn.Module):
     do not divide the width.
     """
 
-    def __init__(self, width: int, heads: int, chunk: int = 64) -> None:
+    def __init__(self, width: int, heads: int, chunk: int = 32) -> None:
         super().__init__()
         check_heads(width, heads, heads)
         if chunk < 1:
@@ -38,20 +39,27 @@ class LinearAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        length = x.shape[1]
-        padded = F.pad(self.qkv(x), (0, 0, 0, -length % self.chunk))
-        chunks = padded.reshape(x.shape[0], -1, self.chunk, 3, self.heads, x.shape[2] // self.heads)
-        query, key, value = chunks.permute(3, 0, 4, 1, 2, 5)  # (batch, heads, chunks, chunk, features) each
-        mixed = _attend(F.elu(query) + 1, F.elu(key) + 1, value).flatten(2, 3)[:, :, :length]
+        batch, length, width = x.shape
+        projected = F.pad(self.qkv(x), (0, 0, 0, -length % self.chunk))
+        query, key = self._chunks(F.elu(projected[..., : 2 * width]) + 1, parts=2)
+        (value,) = self._chunks(projected[..., 2 * width :], parts=1)
+        mixed = _attend(query, key, value).reshape(batch, self.heads, -1, width // self.heads)[:, :, :length]
         y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y
 
+    def _chunks(self, x: Tensor, parts: int) -> Tensor:
+        """(batch, length, parts * width) -> (parts, batch, heads, chunks, chunk, features)."""
+        features = x.shape[2] // (parts * self.heads)
+        split = x.reshape(x.shape[0], -1, self.chunk, parts, self.heads, features)
+        return split.permute(3, 0, 4, 1, 2, 5)
+
 
 def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """y_t for every token, from φ(q), φ(k) and v, all of shape (..., chunks, chunk, features)."""
+    """y_t for every token, from φ(q), φ(k) and v, all of shape (batch, heads, chunks, chunk, features)."""
     value = F.pad(value, (0, 1), value=1.0)  # a column of ones turns S into [S | z]
-    inside = (query @ key.transpose(-1, -2)).tril() @ value
+    scores = query @ key.transpose(-1, -2)
+    causal = torch.ones(scores.shape[-2:], dtype=scores.dtype, device=scores.device).tril()
     states = key.transpose(-1, -2) @ value
     before = F.pad(states, (0, 0, 0, 0, 1, 0)).cumsum(dim=2)[:, :, :-1]  # exactly causal: no subtraction
-    summed = inside + query @ before
+    summed = (scores * causal) @ value + query @ before
     return summed[..., :-1] / (summed[..., -1:] + _EPSILON)

@@ -11,7 +11,8 @@ _EPSILON = 1e-6
 class RMSNorm(nn.Module):
     """x / rms(x) · scale over the last dimension: Zhang and Sennrich 2019, arXiv:1910.07467, eq. 4.
 
-    Written out because `nn.RMSNorm` takes 1.6 times as long on a CPU, forward and backward.
+    Written out because `nn.RMSNorm` takes a third longer on a CPU, forward and backward; and as a quotient
+    by a square root because that is the pattern which ONNX Runtime fuses into one kernel.
     """
 
     def __init__(self, width: int) -> None:
@@ -19,7 +20,7 @@ class RMSNorm(nn.Module):
         self.scale = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return x * torch.rsqrt(x.square().mean(dim=-1, keepdim=True) + _EPSILON) * self.scale
+        return x / torch.sqrt(x.square().mean(dim=-1, keepdim=True) + _EPSILON) * self.scale
 
 
 class PreNorm(nn.Module):

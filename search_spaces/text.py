@@ -1,0 +1,156 @@
+"""ByteText: predict the next byte of text; the standard library's sources are a text at hand everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import platform
+import sysconfig
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from search_spaces.errors import DataError, SearchSpaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from search_spaces.space import Batch, Split
+
+_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+_FILES_TO_SPLIT_BY = 10
+"""From so many files on each split gets whole files; below, each file is cut in three."""
+
+
+class ByteText:
+    """A byte-level language-model task: 80 % of the text to train on, 10 % for validation, 10 % to test.
+
+    `path` is a text file, or a folder whose text files are taken at any depth (hidden ones and those that
+    are not UTF-8 text are left out); None takes the standard library's own top-level modules. An example is
+    `length` bytes, int64, and the `length` bytes that follow each of them.
+
+    Raises DataError, naming the path, for data that is missing, empty, unreadable, not text or too short.
+    """
+
+    metric_name = "bits per byte"
+
+    def __init__(self, path: Path | None = None, length: int = 256) -> None:
+        if length < 1:
+            raise SearchSpaceError(f"a sequence needs at least one byte, got length {length}")
+        place = path or Path(sysconfig.get_path("stdlib"))
+        try:
+            texts, self._skipped = _read(place, "**/*" if path else "*.py")
+        except OSError as error:
+            raise DataError(f"{error.filename or place}: cannot be read: {error.strerror}") from None
+        self.name = place.resolve().name if path else "python-stdlib"
+        self.length = length
+        self._source = str(path) if path else f"standard library of Python {platform.python_version()}"
+        self._files = len(texts)
+        splits = _split(texts)
+        _check_lengths(splits, place, length)
+        self._digest = hashlib.sha256(
+            b"".join(hashlib.sha256(s).digest() for s in splits.values())
+        ).hexdigest()
+        self._data = {name: torch.frombuffer(text, dtype=torch.uint8) for name, text in splits.items()}
+
+    def describe(self) -> dict[str, object]:
+        """Source, files taken and left out, bytes per split, and a digest of the bytes in their splits."""
+        return {
+            "source": self._source,
+            "files": self._files,
+            "skipped_files": self._skipped,
+            "bytes": {split: len(data) for split, data in self._data.items()},
+            "length": self.length,
+            "sha256": self._digest,
+        }
+
+    def sample(self, split: Split, size: int, generator: torch.Generator) -> Batch:
+        """`size` windows at random places: tokens and targets, both (size, length)."""
+        places = len(self._data[split]) - self.length
+        return self._windows(split, torch.randint(places, (size,), generator=generator))
+
+    def batches(self, split: Split, size: int, count: int) -> Iterator[Batch]:
+        """Up to `count` batches of equal size; fewer, or smaller, where the windows would overlap."""
+        last = len(self._data[split]) - self.length - 1
+        apart = last // self.length + 1
+        size = min(size, apart)
+        windows = size * min(count, apart // size)
+        starts = torch.arange(windows) * last // max(1, windows - 1)
+        for first in range(0, windows, size):
+            yield self._windows(split, starts[first : first + size])
+
+    def _windows(self, split: Split, starts: Tensor) -> Batch:
+        windows = self._data[split][starts[:, None] + torch.arange(self.length + 1)].long()
+        return (windows[:, :-1],), windows[:, 1:]
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean cross-entropy in nats per byte. output: (batch, length, 256); target: (batch, length)."""
+        return F.cross_entropy(output.flatten(0, 1), target.flatten())
+
+    def metric(self, loss: float) -> float:
+        """Nats per byte to bits per byte."""
+        return loss / math.log(2)
+
+
+def _read(place: Path, pattern: str) -> tuple[dict[str, bytes], int]:
+    """The text files by name, and how many others were left out. Raises DataError or OSError."""
+    if place.is_file():
+        text = place.read_bytes()
+        if not text:
+            raise DataError(f"{place}: the file is empty")
+        if not _is_text(text):
+            raise DataError(f"{place}: not UTF-8 text, so it cannot be learnt as text")
+        return {place.name: text}, 0
+    if not place.is_dir():
+        raise DataError(f"{place}: no such file or folder")
+    files = {path.relative_to(place): path for path in sorted(place.glob(pattern)) if path.is_file()}
+    visible = {name: path for name, path in files.items() if not any(p.startswith(".") for p in name.parts)}
+    contents = {name.as_posix(): path.read_bytes() for name, path in visible.items()}
+    texts = {name: text for name, text in contents.items() if text and _is_text(text)}
+    if not texts:
+        raise DataError(
+            f"{place}: no text in the folder ({len(contents)} files, none UTF-8 text with content)"
+        )
+    return texts, len(contents) - len(texts)
+
+
+def _is_text(content: bytes) -> bool:
+    if b"\0" in content:
+        return False
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _split(texts: Mapping[str, bytes]) -> dict[Split, bytearray]:
+    """By file, ordered by a hash of the name (the same everywhere, unrelated to content), or by range."""
+    splits: dict[Split, bytearray] = {split: bytearray() for split in _SPLITS}
+    if len(texts) >= _FILES_TO_SPLIT_BY:
+        names = sorted(texts, key=lambda name: hashlib.sha256(name.encode()).digest())
+        for split, part in zip(_SPLITS, _eighty_ten_ten(len(names)), strict=True):
+            splits[split] += b"".join(texts[name] for name in names[part])
+        return splits
+    for text in texts.values():
+        for split, part in zip(_SPLITS, _eighty_ten_ten(len(text)), strict=True):
+            splits[split] += text[part]
+    return splits
+
+
+def _eighty_ten_ten(count: int) -> tuple[slice, slice, slice]:
+    first, second = count * 8 // 10, count * 9 // 10
+    return slice(first), slice(first, second), slice(second, count)
+
+
+def _check_lengths(splits: Mapping[Split, bytearray], place: Path, length: int) -> None:
+    """Raises DataError when a split does not hold one sequence and the byte that follows it."""
+    shortest = min(splits, key=lambda split: len(splits[split]))
+    if len(splits[shortest]) <= length:
+        raise DataError(
+            f"{place}: only {len(splits[shortest])} bytes for the {shortest} split and a sequence needs "
+            f"{length + 1}: give some {10 * (length + 1)} bytes or more, or a shorter length than {length}"
+        )

@@ -1,0 +1,216 @@
+"""The protocol by a clock of our own, and real measurements against a naive run of the runtime."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from hw_cost_models.anchors import ANCHORS, write_anchors
+from hw_cost_models.device import Device, load_device
+from hw_cost_models.errors import MeasurementError
+from hw_cost_models.measure import Feed, Measurement, Timing, drift, measure
+from hw_cost_models.runtimes.onnxruntime_worker import interleaved
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_LOCAL = load_device("local")
+_Told = tuple[Measurement, list[int]]
+"""What was measured, and what progress was told."""
+
+
+class _Clock:
+    """Time passes only when a network runs."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.log: list[int] = []
+
+    def __call__(self) -> int:
+        return self.now
+
+    def network(self, number: int, ms: float) -> Callable[[], None]:
+        def run() -> None:
+            self.now += int(ms * 1e6)
+            self.log.append(number)
+
+        return run
+
+
+def _rounds(durations: list[float], rounds: int) -> tuple[list[list[list[float]]], list[int]]:
+    clock = _Clock()
+    runs = [clock.network(number, ms) for number, ms in enumerate(durations)]
+    samples = interleaved(runs, rounds, 0, lambda _: None, clock)
+    return samples, clock.log[3 * len(durations) :]
+
+
+def test_every_round_visits_every_network_once() -> None:
+    samples, log = _rounds([1.0, 4.0, 20.0], 6)
+    assert [[len(visit) for visit in visits] for visits in samples] == [[5] * 6, [2] * 6, [1] * 6]
+    assert samples[1] == [[4.0, 4.0]] * 6
+    visits = [number for i, number in enumerate(log) if i == 0 or log[i - 1] != number]
+    a_round = (1 + 5) + (1 + 2) + (1 + 1)
+    for start in range(0, len(log), a_round):
+        assert sorted(log[start : start + a_round]) == [0] * 6 + [1] * 3 + [2] * 2
+    assert len({tuple(visits[i : i + 3]) for i in range(0, len(visits) - 2, 3)}) > 1, "the order is random"
+
+
+def test_slow_networks_sit_rounds_out_evenly() -> None:
+    samples, log = _rounds([1.0, 1000.0], 21)
+    assert [len(visits) for visits in samples] == [21, 7]
+    gaps = "".join(str(number) for number in log).split("11")
+    assert max(len(gap) for gap in gaps) <= 4 * 6
+
+
+def test_few_rounds_are_never_exceeded() -> None:
+    assert [len(visits) for visits in _rounds([1.0, 1000.0], 3)[0]] == [3, 3]
+
+
+def _save(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, Any], shape: list[int]) -> Path:
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("models")
+    w = np.ones((512, 512), dtype=np.float32)
+    return {
+        "sigmoid": _save(folder / "a.onnx", [helper.make_node("Sigmoid", ["x"], ["y"])], {}, [64, 512]),
+        "product": _save(
+            folder / "b.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": w}, [64, 512]
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def feed() -> Feed:
+    return {"x": np.random.default_rng(0).standard_normal((64, 512), dtype=np.float32)}
+
+
+@pytest.fixture(scope="module")
+def measurement(files: dict[str, Path], feed: Feed) -> _Told:
+    seen: list[int] = []
+    inputs = dict.fromkeys(files, feed)
+    measured = measure(
+        files, inputs, _LOCAL, rounds=8, seed=1, memory=True, progress=lambda done, _: seen.append(done)
+    )
+    return measured, seen
+
+
+def test_times_are_those_of_a_naive_run(measurement: _Told, files: dict[str, Path], feed: Feed) -> None:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    for name, timing in measurement[0].timings.items():
+        session = ort.InferenceSession(files[name], options, providers=["CPUExecutionProvider"])
+        times = []
+        for _ in range(50):
+            start = time.perf_counter()
+            session.run(None, feed)
+            times.append((time.perf_counter() - start) * 1e3)
+        assert min(times) / 3 < timing.p10_ms < min(times) * 3
+        assert 0 < timing.p10_ms <= timing.p50_ms <= timing.p95_ms
+        assert timing.rounds == 8
+
+
+def test_anchors_ride_along_and_progress_is_told(measurement: _Told) -> None:
+    measured, seen = measurement
+    assert tuple(measured.anchors) == ANCHORS
+    assert all(math.isfinite(t.p95_ms) and t.p10_ms > 0 for t in measured.anchors.values())
+    assert seen == list(range(1, 9))
+    assert measured.runtime == {
+        "name": "onnxruntime",
+        "version": ort.__version__,
+        "provider": "CPUExecutionProvider",
+        "threads": 1,
+    }
+
+
+def test_memory_is_exact(measurement: _Told) -> None:
+    measured, _ = measurement
+    output = 64 * 512 * 4
+    assert measured.weight_bytes == {"sigmoid": 0, "product": 512 * 512 * 4}
+    assert measured.arena_bytes == {"sigmoid": output, "product": output}
+    assert all(10e6 < size < 300e6 for size in measured.resident_bytes.values())
+
+
+def test_a_measurement_survives_json(measurement: _Told) -> None:
+    assert Measurement.from_dict(measurement[0].to_dict()) == measurement[0]
+
+
+def test_anchors_are_the_same_bytes_every_time(tmp_path: Path) -> None:
+    once, again = tmp_path / "a", tmp_path / "b"
+    for folder in (once, again):
+        folder.mkdir()
+        for path, inputs in write_anchors(folder).values():
+            onnx.checker.check_model(str(path), full_check=True)
+            assert list(inputs) == ["input"]
+    for name in ANCHORS:
+        assert (once / f"{name}.onnx").read_bytes() == (again / f"{name}.onnx").read_bytes()
+
+
+def test_drift_is_a_geometric_mean() -> None:
+    def at(ms: float) -> Timing:
+        return Timing(ms, 2 * ms, 3 * ms, 25)
+
+    assert drift({"a": at(1), "b": at(2)}, {"a": at(2), "b": at(1), "c": at(9)}) == pytest.approx(1)
+    assert drift({"a": at(1)}, {"a": at(1.1)}, "p50") == pytest.approx(1.1)
+    with pytest.raises(MeasurementError, match="without a common anchor"):
+        drift({"a": at(1)}, {"b": at(1)})
+
+
+def test_a_worker_that_dies_says_why(tmp_path: Path, files: dict[str, Path]) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"no model")
+    with pytest.raises(MeasurementError, match=r"process died: .*broken\.onnx"):
+        measure({"a": broken}, {"a": {}}, _LOCAL, rounds=1, seed=0)
+    wrong = {"x": np.zeros((1, 2), dtype=np.float32)}
+    with pytest.raises(MeasurementError, match=r"a\.onnx does not run: .*invalid dimensions"):
+        measure({"a": files["sigmoid"]}, {"a": wrong}, _LOCAL, rounds=1, seed=0)
+
+
+def test_a_provider_that_is_not_there(tmp_path: Path) -> None:
+    device = Device(name="x", description="x", runtime="onnxruntime", provider="Cuda", threads=1)
+    with pytest.raises(MeasurementError, match=r"no Cuda; it has .*CPUExecutionProvider"):
+        measure({}, {}, device, rounds=1, seed=0)
+
+
+def test_what_cannot_be_measured_here() -> None:
+    with pytest.raises(MeasurementError, match="'nvidia-l4' is known by its figures alone"):
+        measure({}, {}, load_device("nvidia-l4"), rounds=1, seed=0)
+    with pytest.raises(MeasurementError, match="at least one round, got 0"):
+        measure({}, {}, _LOCAL, rounds=0, seed=0)
+
+
+def test_a_callback_that_raises_stops_the_worker(files: dict[str, Path]) -> None:
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure({}, {}, _LOCAL, rounds=1000, seed=0, progress=stop)
+
+
+def test_the_worker_is_light() -> None:
+    code = (
+        "import sys, hw_cost_models.runtimes.onnxruntime_worker, hw_cost_models.runtimes.onnxruntime_memory;"
+        "print(*{'torch', 'pydantic', 'networkx', 'onnx', 'scipy'} & set(sys.modules))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == ""

@@ -125,7 +125,9 @@ class _Mixed(nn.Module):
                     f"choice {self.path!r}: option {name!r} returns shape {tuple(y.shape)}, "
                     f"option {self.names[0]!r} returns {tuple(outputs[0].shape)}; options must agree"
                 )
-        return torch.stack([y if w is None else w * y for w, y in zip(self.weights, outputs, strict=True)]).sum(0)
+        return torch.stack(
+            [y if w is None else w * y for w, y in zip(self.weights, outputs, strict=True)]
+        ).sum(0)
 
 
 def _single_path(y: Tensor, x: Tensor, weight: Tensor | None) -> Tensor:
@@ -146,7 +148,10 @@ def bind(network: nn.Module, mixture: Mixture) -> nn.Module:
     Raises SearchSpaceError when the mixture lacks a reached choice or names an option it does not have.
     """
     on_the_way = {
-        path[:i] for path in choices(network) for i in range(len(path) + 1) if i == len(path) or path[i] == "."
+        path[:i]
+        for path in choices(network)
+        for i in range(len(path) + 1)
+        if i == len(path) or path[i] == "."
     } | {""}
     views: dict[int, nn.Module] = {}
 

@@ -90,6 +90,11 @@ class ByteText:
         """Mean cross-entropy in nats per byte. output: (batch, length, 256); target: (batch, length)."""
         return F.cross_entropy(output.flatten(0, 1), target.flatten())
 
+    def distillation(self, output: Tensor, taught: Tensor) -> Tensor:
+        """KL(taught ‖ output), the mean in nats per byte; both are logits (batch, length, 256)."""
+        student, teacher = (logits.flatten(0, 1).log_softmax(dim=-1) for logits in (output, taught.detach()))
+        return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
     def metric(self, loss: float) -> float:
         """Nats per byte to bits per byte."""
         return loss / math.log(2)

@@ -1,6 +1,7 @@
 """What could the network be: choices, architectures, spaces, blocks and tasks."""
 
 from search_spaces.architecture import Architecture
+from search_spaces.blocks.sparse import finalised
 from search_spaces.choice import Choice, Mixture, bind, capture_inputs, check, choices, parents, select
 from search_spaces.errors import DataError, SearchSpaceError, UnboundChoiceError
 from search_spaces.hybrid_lm import hybrid_lm
@@ -21,6 +22,7 @@ __all__ = [
     "capture_inputs",
     "check",
     "choices",
+    "finalised",
     "hybrid_lm",
     "parents",
     "select",

@@ -2,7 +2,8 @@
 
 A block calls `report(loss)`; a trainer wraps the forward in `with collect() as losses:`. The list belongs to
 that `with` block alone, so nothing is left on any module, and without a listener (evaluation, export)
-reporting costs nothing.
+reporting costs nothing. With activation checkpointing the backward pass belongs inside the block too, since it
+calls the forward again and must find the same listener.
 """
 
 from __future__ import annotations

@@ -2,17 +2,20 @@
 
 A block calls `report(loss)`; a trainer wraps the forward in `with collect() as losses:`. The list belongs to
 that `with` block alone, so nothing is left on any module, and without a listener (evaluation, export)
-reporting costs nothing. With activation checkpointing the backward pass belongs inside the block too, since it
-calls the forward again and must find the same listener.
+reporting costs nothing. With activation checkpointing the backward pass belongs inside the block too: it
+calls the forward again, and must find the same listener.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
 
 _listener: ContextVar[list[Tensor] | None] = ContextVar("auxiliary_losses", default=None)
 

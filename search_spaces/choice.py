@@ -10,14 +10,18 @@ on the modules, it survives activation checkpointing, which calls parts of a for
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from search_spaces.architecture import Architecture
 from search_spaces.errors import SearchSpaceError, UnboundChoiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from search_spaces.architecture import Architecture
 
 
 @dataclass(frozen=True)

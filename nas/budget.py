@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from hw_cost_models.cost import Cost
 from nas.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from hw_cost_models.cost import Cost
 
 Statistic = Literal["p50", "p95"]
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of a whole network: the sum of `additive` over its parts, plus the largest `peak` of any part."""
+    """A figure of a whole network: the sum of `additive` over its parts, plus the largest `peak` of any."""
 
     name: str
     """The key in JSON and the name of the limit; it ends in the unit."""

@@ -18,8 +18,8 @@ found. What the solver returns is costed again without it: its tolerances never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -27,6 +27,9 @@ from scipy.sparse import csr_array
 
 from nas.errors import InfeasibleBudgetError
 from search_spaces import Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 Decision = tuple[str, str]
 """(choice path, option name)"""
@@ -47,7 +50,10 @@ class Scores:
 
 @dataclass(frozen=True)
 class Constraint:
-    """`fixed` + sum of `additive` + largest of `peak` (or `fixed_peak`) at most `limit`."""
+    """`fixed` + sum of `additive` + largest of `peak` (or `fixed_peak`) at most `limit`.
+
+    Signs are free: a lower bound is the upper bound of the negated sum.
+    """
 
     name: str
     limit: float
@@ -94,7 +100,9 @@ class Problem:
             if found is None:
                 return
             cut.append(found.architecture)
-            if all(c.of(found.architecture) <= c.limit for c in self.constraints):  # else within tolerance only
+            if all(
+                c.of(found.architecture) <= c.limit for c in self.constraints
+            ):  # else within tolerance only
                 yield found
 
     def smallest(self, constraint: Constraint) -> tuple[Architecture, float] | None:
@@ -118,11 +126,11 @@ class Problem:
         joint = [(found[1] / c.limit, c, found[1]) for c in self.constraints if (found := self.smallest(c))]
         if not joint:
             limits = ", ".join(f"{c.name} <= {c.limit:.4g}" for c in self.constraints)
-            raise InfeasibleBudgetError(f"no architecture meets any two of these limits together: {limits}")
+            raise InfeasibleBudgetError(f"not even all but one of these limits can be met together: {limits}")
         _, tightest, figure = min(joint, key=lambda miss: miss[0])
         raise InfeasibleBudgetError(
-            f"each limit can be met alone but not all together: under the others, {tightest.name} is at least "
-            f"{figure:.4g}, above its limit of {tightest.limit:.4g}"
+            f"each limit can be met alone but not all together: under the others, {tightest.name} is "
+            f"at least {figure:.4g}, above its limit of {tightest.limit:.4g}"
         )
 
 
@@ -154,7 +162,9 @@ class _Rows:
             cost * _scale(cost),
             integrality=integral.astype(int),
             bounds=Bounds(0, np.where(integral, 1.0, np.inf)),
-            constraints=LinearConstraint(matrix, [row[1] for row in self.rows], [row[2] for row in self.rows]),
+            constraints=LinearConstraint(
+                matrix, [row[1] for row in self.rows], [row[2] for row in self.rows]
+            ),
             options={"mip_rel_gap": 0.0, "time_limit": time_limit},
         )
         if result.x is None:
@@ -184,10 +194,11 @@ def _structure(problem: Problem, excluded: Iterable[Architecture]) -> _Rows:
 
 
 def _limit(rows: _Rows, problem: Problem, constraint: Constraint) -> None:
-    """Rows are divided by the limit, so that the solver's tolerance is relative to it."""
+    """Rows are divided by the limit's size, so that the solver's tolerance is relative to it."""
+    size = abs(constraint.limit) or 1.0
 
     def bounded(total: dict[int, float], fixed: float) -> None:
-        rows.add({j: v / constraint.limit for j, v in total.items()}, -np.inf, 1.0 - fixed / constraint.limit)
+        rows.add({j: v / size for j, v in total.items()}, -np.inf, (constraint.limit - fixed) / size)
 
     _with_peaks(rows, problem, constraint, bounded)
 
@@ -226,9 +237,7 @@ def _pair_columns(rows: _Rows, problem: Problem, scores: Scores) -> dict[int, fl
     """Objective terms of the pairs, after adding their columns and rows."""
     objective: dict[int, float] = {}
     for first, second in dict.fromkeys((a[0], b[0]) for a, b in scores.pairs):
-        column = {
-            (a, b): rows.new_column() for a in problem.options[first] for b in problem.options[second]
-        }
+        column = {(a, b): rows.new_column() for a in problem.options[first] for b in problem.options[second]}
         for a in problem.options[first]:
             terms = {column[a, b]: 1.0 for b in problem.options[second]}
             rows.add({**terms, rows.column[first, a]: -1.0}, 0.0, 0.0)

@@ -5,12 +5,14 @@ A space knows nothing of costs and a task knows nothing of spaces; `nas.search` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
 
 Split = Literal["train", "validation", "test"]
 Batch = tuple[tuple[Tensor, ...], Tensor]
@@ -43,7 +45,7 @@ class Task(Protocol):
     """How `metric` is called in tables, with its unit; lower is better."""
 
     def describe(self) -> dict[str, object]:
-        """What the data is (source, sizes of the splits, a digest of the content): plain JSON, for the run."""
+        """What the data is (source, sizes of the splits, a digest of the content), as plain JSON."""
         ...
 
     def sample(self, split: Split, size: int, generator: torch.Generator) -> Batch:
@@ -56,6 +58,10 @@ class Task(Protocol):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The scalar that training minimises, averaged over the batch; in nats for likelihoods."""
+        ...
+
+    def distillation(self, output: Tensor, taught: Tensor) -> Tensor:
+        """How far an output is from a teacher's, a scalar on the scale of `loss`."""
         ...
 
     def metric(self, loss: float) -> float:

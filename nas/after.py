@@ -1,0 +1,65 @@
+"""What can be done with a finished run: export the winner again, verify the file again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hw_cost_models.device import load_device
+from hw_cost_models.files import digest, write_json
+from hw_cost_models.measure import Timing
+from nas.bench import Bench, nonzero_parameters
+from nas.budget import Budget
+from nas.environment import environment
+from nas.errors import BadInputError, VerificationError
+from nas.export import Parity, export_network
+from nas.run import Run, read_tensors
+from nas.settings import Settings
+from nas.verify import verify
+from search_spaces import Architecture, SearchSpace, finalised, select
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def export_again(run: Run, space: SearchSpace, out: Path) -> Parity:
+    """Writes the trained winner to `out`. Raises BadInputError when the run is not finished."""
+    result = run.read("result.json")
+    workload = Settings.from_dict(run.config).workload
+    network = select(space.network, Architecture(result["architecture"]))
+    network.load_state_dict(read_tensors(run.path / "winner.safetensors", result["winner_sha256"]))
+    return export_network(network, space, (workload.batch, workload.length), out)
+
+
+def verify_again(run: Run, space: SearchSpace) -> dict[str, Any]:
+    """Measures the run's ONNX file anew; returns result.json's content with that measurement in it.
+
+    The new figures go to verify.json; what the search itself measured stays in result.json. Raises
+    VerificationError when the file is not the one that was exported, BadInputError where the run's device is
+    not this machine.
+    """
+    result, settings = run.read("result.json"), Settings.from_dict(run.config)
+    device = load_device(settings.device).with_threads(settings.threads)
+    if device.roofline is not None:
+        raise BadInputError(f"this run is for {device.name}, which is not here: its figures stay predictions")
+    path = run.path / "winner.onnx"
+    if not path.exists() or digest(path.read_bytes()) != result["parity"]["onnx_sha256"]:
+        raise VerificationError(
+            f"{path} is not the file that was exported: `nas export {run.path}` writes it again"
+        )
+    here, there = environment()["processor"], run.read("environment.json")["processor"]
+    if here != there:
+        raise BadInputError(f"this run is for {there}, this machine is {here}: search here, or verify there")
+    anchors = {name: Timing(**t) for name, t in run.read("cost_table.json")["anchors"].items()}
+    bench = Bench(space, device, settings.workload, settings.statistic, anchors, settings.effort.rounds)
+    network = finalised(select(space.network, Architecture(result["architecture"])))
+    network.load_state_dict(read_tensors(run.path / "winner.safetensors", result["winner_sha256"]))
+    verification = verify(
+        path, nonzero_parameters(finalised(network)) / 1e6, Budget(**result["budget"]), bench
+    )
+    write_json(run.path / "verify.json", verification.to_dict())
+    return {
+        **result,
+        "verdict": verification.verdict,
+        "measured": verification.measured,
+        "verification": verification.to_dict(),
+    }

@@ -1,0 +1,82 @@
+"""What the winner stands beside: random architectures of equal cost, one option everywhere, the largest."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from nas.discretise import Constraint, Problem, Scores
+from search_spaces import Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nas.budget import Budget
+    from nas.cost_table import CostTable
+
+FILL = (0.95, 0.9, 0.8, 0.6, 0.0)
+"""How much of the first limit a random architecture must use; the highest that leaves enough of them."""
+
+
+def random_architectures(
+    table: CostTable, budget: Budget, count: int, generator: torch.Generator
+) -> list[Architecture]:
+    """Different architectures that fill the budget, each the solver's best under a random objective.
+
+    Fewer than `count` only where the budget admits no more.
+    """
+    found: list[Architecture] = []
+    for fill in FILL:
+        problem = _filled(table, budget, fill)
+        for _ in range(4 * count):
+            if len(found) == count:
+                return found
+            draws = torch.randn(len(table.options), generator=generator, dtype=torch.float64).tolist()
+            solution = problem.best(Scores(dict(zip(table.options, draws, strict=True))))
+            if solution is None:
+                break
+            if solution.architecture not in found:
+                found.append(solution.architecture)
+    return found
+
+
+def _filled(table: CostTable, budget: Budget, fill: float) -> Problem:
+    """The budget, and a lower bound on the use of its first limit."""
+    problem = table.problem(budget)
+    first = next(iter(problem.constraints), None)
+    if first is None or fill == 0.0:
+        return problem
+    at_least = Constraint(
+        f"{first.name} used",
+        -fill * first.limit,
+        {decision: -cost for decision, cost in first.additive.items()},
+        -first.fixed,
+    )
+    return replace(problem, constraints=(*problem.constraints, at_least))
+
+
+def uniform_architecture(table: CostTable, budget: Budget) -> Architecture | None:
+    """One option everywhere: of those within the budget, the one that uses most of its fullest limit.
+
+    Choices with the same options take the same one. None when no such architecture is within the budget.
+    """
+    problem = table.problem(budget)
+    within = [a for a in _uniform(table) if all(c.of(a) <= c.limit for c in problem.constraints)]
+    if not within:
+        return None
+    return max(within, key=lambda a: max((c.of(a) / c.limit for c in problem.constraints), default=0.0))
+
+
+def _uniform(table: CostTable) -> Iterator[Architecture]:
+    groups = list(dict.fromkeys(table.choices.values()))
+    for combination in itertools.product(*groups):
+        option = dict(zip(groups, combination, strict=True))
+        taken: dict[str, str] = {}
+        for path, options in table.choices.items():
+            outer = table.nesting.get(path)
+            if outer is None or taken.get(outer[0]) == outer[1]:
+                taken[path] = option[options]
+        yield Architecture(taken)

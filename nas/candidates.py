@@ -1,0 +1,187 @@
+"""Candidates: proposed by the solver, ranked on validation data, measured on the device, corrected.
+
+Two sources propose, each its k best within the budget: the quality scores, and the distribution that the
+controller learnt. All are ranked together by shared-weight validation loss. The best of them are exported as
+they are, before any training, since the latency of these networks does not depend on what they learnt, and
+timed in interleaved rounds. One that misses a limit is cut off, its options become dearer, and the solver
+runs again; a cost never goes down within a run, so this ends.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from nas.budget import METRICS, Budget
+from nas.cost_table import Correction, CostTable
+from nas.discretise import Scores
+from search_spaces import Architecture
+
+ATTEMPTS = 5
+GUARD = 0.01
+"""How far below a limit a measurement must be: the same file in another process, drift taken out, repeats
+to about this fraction, and the verdict comes from processes that are still to come."""
+
+Measure = Callable[[list[Architecture]], list[dict[str, float]]]
+"""Measures architectures, untrained, in the same rounds: every metric of each."""
+Once = Callable[[str, Callable[[], Mapping[str, Any]]], dict[str, Any]]
+"""`Run.once`: what an attempt measured is on disk before it is used."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """`measured` is None where it was not measured, or the device is not here."""
+
+    architecture: Architecture
+    source: str
+    predicted: dict[str, float]
+    shared_loss: float
+    attempt: int
+    measured: dict[str, float] | None = None
+    fits: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**self.__dict__, "architecture": dict(self.architecture)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Candidate:
+        return cls(**{**data, "architecture": Architecture(data["architecture"])})
+
+
+@dataclass
+class Selection:
+    """The state of the search for a candidate that fits; `best` is what it found."""
+
+    table: CostTable
+    budget: Budget
+    candidates: dict[Architecture, Candidate] = field(default_factory=dict)
+
+    @property
+    def ranked(self) -> list[Candidate]:
+        return sorted(self.candidates.values(), key=lambda c: c.shared_loss)
+
+    @property
+    def best(self) -> Candidate:
+        """The best-ranked that fits; where none was found to fit, the one that came nearest."""
+        fitting = [c for c in self.ranked if c.fits]
+        return fitting[0] if fitting else min(self.ranked, key=lambda c: _overshoot(c, self.budget))
+
+    @property
+    def settled(self) -> bool:
+        """No candidate that could still rank above the best fitting one is left unmeasured."""
+        first = next((c for c in self.ranked if c.fits is not False), None)
+        return first is not None and first.fits is True
+
+
+def _overshoot(candidate: Candidate, budget: Budget) -> float:
+    figures = candidate.measured or candidate.predicted
+    return max(figures[name] / limit for name, limit in budget.limits().items())
+
+
+def choose(
+    table: CostTable,
+    budget: Budget,
+    sources: Mapping[str, Scores],
+    shared_loss: Callable[[Architecture], float],
+    measure: Measure | None,
+    once: Once,
+    *,
+    proposals: int,
+    measured: int,
+    note: Callable[[str], None],
+) -> Selection:
+    """Proposes, ranks, measures and corrects, at most ATTEMPTS times. Without `measure` it predicts only."""
+    selection = Selection(table, budget)
+    for attempt in range(1, ATTEMPTS + 1):
+
+        def compute(attempt: int = attempt) -> dict[str, Any]:
+            found = _propose(selection, sources, shared_loss, proposals, attempt)
+            if measure is not None:
+                found = _measured(found, measure, budget, measured)
+            return {"candidates": [c.to_dict() for c in found.values()]}
+
+        data = once(f"attempt-{attempt}.json", compute)
+        selection.candidates = {
+            c.architecture: c for c in (Candidate.from_dict(entry) for entry in data["candidates"])
+        }
+        if measure is None:
+            break
+        _correct(selection, attempt, note)
+        if selection.settled:
+            break
+    return selection
+
+
+def _propose(
+    selection: Selection,
+    sources: Mapping[str, Scores],
+    shared_loss: Callable[[Architecture], float],
+    proposals: int,
+    attempt: int,
+) -> dict[Architecture, Candidate]:
+    """The candidates so far, and each source's best of those that were not found to miss."""
+    found = dict(selection.candidates)
+    table = selection.table
+    missed = [c.architecture for c in found.values() if c.fits is False]
+    problem = table.problem(aim(table, selection.budget))
+    for source, scores in sources.items():
+        for solution in itertools.islice(problem.ranked(scores, missed), proposals):
+            architecture = solution.architecture
+            if architecture in found:
+                before = found[architecture]
+                if source not in before.source:
+                    found[architecture] = replace(before, source=f"{before.source}, {source}")
+                continue
+            predicted = table.figures(architecture)
+            found[architecture] = Candidate(
+                architecture, source, predicted, shared_loss(architecture), attempt
+            )
+    return found
+
+
+def aim(table: CostTable, budget: Budget) -> Budget:
+    """What the solver works to: below the limits by the residual, unless nothing fits there."""
+    aimed = table.aim(budget)
+    feasible = table.problem(aimed).best(Scores({})) is not None
+    return aimed if feasible else budget
+
+
+def _measured(
+    found: dict[Architecture, Candidate], measure: Measure, budget: Budget, count: int
+) -> dict[Architecture, Candidate]:
+    """Measures the best-ranked candidates that were not measured yet."""
+    ranked = sorted(found.values(), key=lambda c: c.shared_loss)
+    open_ = list(itertools.islice((c for c in ranked if c.measured is None), count))
+    figures = measure([c.architecture for c in open_])
+    updated = dict(found)
+    for candidate, measured in zip(open_, figures, strict=True):
+        fits = not list(_misses(measured, budget))
+        updated[candidate.architecture] = replace(candidate, measured=measured, fits=fits)
+    return updated
+
+
+def _misses(measured: Mapping[str, float], budget: Budget) -> Iterable[str]:
+    for metric, limit in budget.items():
+        guard = GUARD if metric.name == "latency_ms" else 0.0  # what is counted repeats exactly
+        if measured[metric.name] > limit * (1 - guard):
+            yield metric.name
+
+
+def _correct(selection: Selection, attempt: int, note: Callable[[str], None]) -> None:
+    """Makes dearer what was measured above its prediction and, with that, above a limit."""
+    known = {c.architecture for c in selection.table.corrections}
+    for candidate in selection.candidates.values():
+        if candidate.fits is not False or candidate.architecture in known:
+            continue
+        assert candidate.measured is not None
+        for name in _misses(candidate.measured, selection.budget):
+            metric = next(m for m in METRICS if m.name == name)
+            predicted = selection.table.figures(candidate.architecture)[name]
+            correction = Correction(candidate.architecture, name, predicted, candidate.measured[name])
+            selection.table = selection.table.corrected(correction)
+            note(
+                f"attempt {attempt}: {metric.title} {candidate.measured[name]:.4g} {metric.unit} measured, "
+                f"{predicted:.4g} predicted: corrected, cut off"
+            )

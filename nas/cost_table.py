@@ -1,0 +1,193 @@
+"""Cost table: what every option of every choice costs on a device, and the rest of the network.
+
+    latency(architecture) = fixed + sum of its options' latencies
+    memory(architecture)  = all weights + the largest peak of activations of any part
+
+The table is data: it predicts, it becomes the solver's constraints, and it takes corrections from whole
+architectures that were measured. How it comes about is in pricing.py.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hw_cost_models.cost import Cost, Workload
+from nas.budget import Budget, Metric, Statistic, figures
+from nas.discretise import Constraint, Decision, Problem, Scores
+from search_spaces import Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well the table explains whole architectures, each left out of the fit in turn."""
+
+    predicted_ms: tuple[float, ...]
+    measured_ms: tuple[float, ...]
+
+    @property
+    def residual(self) -> float:
+        """Root mean square relative error."""
+        errors = [p / m - 1 for p, m in zip(self.predicted_ms, self.measured_ms, strict=True)]
+        return math.sqrt(sum(e * e for e in errors) / len(errors)) if errors else 0.0
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A whole architecture was measured above its prediction: its options became dearer."""
+
+    architecture: Architecture
+    metric: str
+    predicted: float
+    measured: float
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "architecture": dict(self.architecture),
+            "metric": self.metric,
+            "predicted": self.predicted,
+            "measured": self.measured,
+        }
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Costs of one workload on one device, in the statistic that limits are stated in."""
+
+    device: str
+    threads: int
+    workload: Workload
+    statistic: Statistic
+    options: Mapping[Decision, Cost]
+    nesting: Mapping[str, Decision | None]
+    fixed: Cost
+    calibration: Calibration
+    corrections: tuple[Correction, ...] = ()
+
+    @property
+    def choices(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, tuple[str, ...]] = {}
+        for path, option in self.options:
+            found[path] = (*found.get(path, ()), option)
+        return found
+
+    def cost(self, architecture: Architecture) -> Cost:
+        return sum((self.options[decision] for decision in architecture.items()), start=self.fixed)
+
+    def figures(self, architecture: Architecture) -> dict[str, float]:
+        """Every metric of an architecture, as predicted."""
+        return figures(self.cost(architecture))
+
+    def constraint(self, metric: Metric, limit: float) -> Constraint:
+        return Constraint(
+            metric.name,
+            limit,
+            {d: metric.additive(cost) for d, cost in self.options.items()},
+            metric.additive(self.fixed),
+            {d: metric.peak(cost) for d, cost in self.options.items()},
+            metric.peak(self.fixed),
+        )
+
+    def problem(self, budget: Budget) -> Problem:
+        return Problem(self.choices, tuple(self.constraint(m, v) for m, v in budget.items()), self.nesting)
+
+    def aim(self, budget: Budget) -> Budget:
+        """The budget that the solver works to: latency stays below its limit by the calibration residual."""
+        if budget.latency_ms is None:
+            return budget
+        return replace(budget, latency_ms=budget.latency_ms * (1 - min(self.calibration.residual, 0.1)))
+
+    def dearest(self) -> Architecture:
+        """The architecture of the highest latency: the teacher, and the top of the cost range."""
+        solution = self.problem(Budget()).best(Scores({d: c.latency_ms for d, c in self.options.items()}))
+        assert solution is not None  # without constraints there always is one
+        return solution.architecture
+
+    def corrected(self, correction: Correction) -> CostTable:
+        """Makes the parts of a measured architecture dearer; a cost never goes down.
+
+        A miss in latency raises them in proportion, a miss in memory raises their peaks: weights are exact.
+        """
+        if correction.measured <= correction.predicted:
+            return self
+        taken = set(correction.architecture.items())
+        options = {d: _dearer(c, correction) if d in taken else c for d, c in self.options.items()}
+        corrections = (*self.corrections, correction)
+        return replace(self, options=options, fixed=_dearer(self.fixed, correction), corrections=corrections)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The public form: `nas cost --json` and the run's `cost_table.json`."""
+        paths: dict[str, dict[str, dict[str, float]]] = {}
+        for (path, option), cost in self.options.items():
+            paths.setdefault(path, {})[option] = _readable(cost)
+        return {
+            "device": self.device,
+            "threads": self.threads,
+            "workload": {
+                "kind": self.workload.kind,
+                "batch": self.workload.batch,
+                "length": self.workload.length,
+            },
+            "statistic": self.statistic,
+            "choices": paths,
+            "nesting": {path: outer and list(outer) for path, outer in self.nesting.items()},
+            "fixed": _readable(self.fixed),
+            "calibration": {
+                "residual": self.calibration.residual,
+                "predicted_ms": list(self.calibration.predicted_ms),
+                "measured_ms": list(self.calibration.measured_ms),
+            },
+            "corrections": [correction.to_dict() for correction in self.corrections],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CostTable:
+        return cls(
+            device=data["device"],
+            threads=data["threads"],
+            workload=Workload(**data["workload"]),
+            statistic=data["statistic"],
+            options={(p, o): _cost(c) for p, options in data["choices"].items() for o, c in options.items()},
+            nesting={path: outer and (outer[0], outer[1]) for path, outer in data["nesting"].items()},
+            fixed=_cost(data["fixed"]),
+            calibration=Calibration(
+                tuple(data["calibration"]["predicted_ms"]), tuple(data["calibration"]["measured_ms"])
+            ),
+            corrections=tuple(
+                Correction(Architecture(c["architecture"]), c["metric"], c["predicted"], c["measured"])
+                for c in data["corrections"]
+            ),
+        )
+
+
+def _dearer(cost: Cost, correction: Correction) -> Cost:
+    if correction.metric == "latency_ms":
+        return replace(cost, latency_ms=cost.latency_ms * correction.measured / correction.predicted)
+    if correction.metric == "memory_mb":
+        missed = (correction.measured - correction.predicted) * 1e6
+        return replace(cost, peak_activation_bytes=cost.peak_activation_bytes + missed)
+    raise ValueError(f"{correction.metric} is counted, not measured: there is nothing to correct")
+
+
+def _readable(cost: Cost) -> dict[str, float]:
+    return {
+        "latency_ms": cost.latency_ms,
+        "weight_mb": cost.weight_bytes / 1e6,
+        "peak_activation_mb": cost.peak_activation_bytes / 1e6,
+        "params_m": cost.parameters / 1e6,
+        "flops": cost.flops,
+    }
+
+
+def _cost(data: Mapping[str, float]) -> Cost:
+    return Cost(
+        latency_ms=data["latency_ms"],
+        weight_bytes=data["weight_mb"] * 1e6,
+        peak_activation_bytes=data["peak_activation_mb"] * 1e6,
+        parameters=data["params_m"] * 1e6,
+        flops=data["flops"],
+    )

@@ -1,0 +1,141 @@
+"""Scores: predicted quality of options, and of neighbouring pairs, fitted to shared-weight evaluations.
+
+    -loss(a)  ~  mean + sum_c s[c, a_c] + sum over neighbouring choices s[c, a_c; d, a_d]
+
+by ridge regression on architectures from all over the cost range (linear, as in DONNA, arXiv:2012.08859, or
+with pairs, as in BINAS, arXiv:2110.12399). Log-probabilities that a controller learnt under a cost penalty
+already contain the cost; these do not, so that constraining the cost at discretisation counts it once.
+
+A fifth of the evaluations is held out: on the rest, cross-validation decides the ridge and whether pairs
+help; the held-out fifth gives the reported rank correlation; then all are fitted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import kendalltau, spearmanr
+
+from nas.discretise import Decision, Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from search_spaces import Architecture
+
+RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+FOLDS = 5
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FittedScores:
+    scores: Scores
+    evaluations: int
+    pairs: bool
+    ridge: float
+    held_out_kendall: float
+    held_out_spearman: float
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "evaluations": self.evaluations,
+            "pairs": self.pairs,
+            "ridge": self.ridge,
+            "held_out_kendall": self.held_out_kendall,
+            "held_out_spearman": self.held_out_spearman,
+            "options": [[*decision, score] for decision, score in self.scores.options.items()],
+            "neighbours": [[*a, *b, score] for (a, b), score in self.scores.pairs.items()],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FittedScores:
+        return cls(
+            Scores(
+                {(path, option): score for path, option, score in data["options"]},
+                {((p, a), (q, b)): score for p, a, q, b, score in data["neighbours"]},
+            ),
+            data["evaluations"],
+            data["pairs"],
+            data["ridge"],
+            data["held_out_kendall"],
+            data["held_out_spearman"],
+        )
+
+
+def fit_scores(
+    choices: Mapping[str, tuple[str, ...]],
+    nesting: Mapping[str, Decision | None],
+    architectures: Sequence[Architecture],
+    losses: Sequence[float],
+) -> FittedScores:
+    """Fits `-losses`. At least ten evaluations are needed (ValueError)."""
+    if len(architectures) < 2 * FOLDS:
+        raise ValueError(
+            f"{len(architectures)} evaluations are too few to fit scores: give at least {2 * FOLDS}"
+        )
+    quality = -np.array(losses)
+    alone = _features(architectures, [(p, o) for p, options in choices.items() for o in options])
+    flat = [path for path in choices if nesting.get(path) is None]
+    neighbours = [
+        ((p, a), (q, b)) for p, q in itertools.pairwise(flat) for a in choices[p] for b in choices[q]
+    ]
+    both = np.hstack([alone, _pair_features(architectures, neighbours)])
+    train = np.arange(len(quality)) % 5 != 4  # evaluations come in random order
+    trials = [(_cross_validated(x[train], quality[train], r), r, x) for x in (alone, both) for r in RIDGES]
+    _, ridge, x = min(trials, key=lambda trial: trial[0])
+    held_out = _predict(x[train], quality[train], ridge, x[~train])
+    weights = _ridge(x - x.mean(0), quality - quality.mean(), ridge)
+    decisions = [(p, o) for p, options in choices.items() for o in options]
+    pairs = x is both
+    return FittedScores(
+        Scores(
+            dict(zip(decisions, weights[: len(decisions)].tolist(), strict=True)),
+            dict(zip(neighbours, weights[len(decisions) :].tolist(), strict=True)) if pairs else {},
+        ),
+        evaluations=len(quality),
+        pairs=pairs,
+        ridge=ridge,
+        held_out_kendall=_correlation(kendalltau(held_out, quality[~train]).statistic),
+        held_out_spearman=_correlation(spearmanr(held_out, quality[~train]).statistic),
+    )
+
+
+def _correlation(value: float) -> float:
+    """A constant prediction has no rank correlation: it orders nothing."""
+    return 0.0 if np.isnan(value) else float(value)
+
+
+def _features(architectures: Sequence[Architecture], decisions: Sequence[Decision]) -> Array:
+    return np.array([[float(a.get(path) == option) for path, option in decisions] for a in architectures])
+
+
+def _pair_features(
+    architectures: Sequence[Architecture], pairs: Sequence[tuple[Decision, Decision]]
+) -> Array:
+    return np.array(
+        [[float(a.get(p) == o and a.get(q) == r) for (p, o), (q, r) in pairs] for a in architectures]
+    )
+
+
+def _ridge(x: Array, y: Array, ridge: float) -> Array:
+    """Solved in the dual where there are more features than rows: (x'x + r)^-1 x'y = x'(xx' + r)^-1 y."""
+    solution: Array = x.T @ np.linalg.solve(x @ x.T + ridge * np.eye(len(x)), y)
+    return solution
+
+
+def _predict(x: Array, y: Array, ridge: float, unseen: Array) -> Array:
+    predicted: Array = (unseen - x.mean(0)) @ _ridge(x - x.mean(0), y - y.mean(), ridge) + y.mean()
+    return predicted
+
+
+def _cross_validated(x: Array, y: Array, ridge: float) -> float:
+    """Mean square error over the folds."""
+    fold = np.arange(len(y)) % FOLDS
+    errors = [_predict(x[fold != k], y[fold != k], ridge, x[fold == k]) - y[fold == k] for k in range(FOLDS)]
+    return float(np.mean(np.concatenate(errors) ** 2))

@@ -1,0 +1,124 @@
+"""What a search is asked to do: effort, presets, and the settings stored in its run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from hw_cost_models.cost import Workload
+from nas.budget import Budget, Statistic
+from nas.errors import BadInputError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Schedule = Literal["staged", "joint"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effort:
+    """How much work each phase does. Counted in steps and never in seconds, so that a seed repeats a run.
+
+    Raises BadInputError for a count that is not positive.
+    """
+
+    supernet_steps: int
+    batch_size: int
+    learning_rate: float = 4e-3
+    architecture_steps: int
+    architecture_batch: int
+    architecture_rate: float = 0.05
+    dual_rate: float = 0.02
+    evaluations: int
+    """Architectures whose shared-weight loss the scores are fitted to."""
+    evaluation_batches: int
+    """Batches an evaluation; ranking candidates takes four times as many."""
+    candidates: int
+    """How many the scores and the controller propose each."""
+    measured: int
+    """How many of the best-ranked candidates are measured in one attempt."""
+    random_architectures: int = 20
+    train_steps: int
+    rounds: int = 25
+    """Timing rounds of options and candidates, and of each verifying process."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) <= 0:
+                raise BadInputError(f"effort.{field.name}: {getattr(self, field.name)} is not positive")
+
+
+_STANDARD = Effort(
+    supernet_steps=700,
+    batch_size=8,
+    architecture_steps=250,
+    architecture_batch=8,
+    evaluations=240,
+    evaluation_batches=2,
+    candidates=6,
+    measured=4,
+    train_steps=250,
+)
+
+PRESETS: Mapping[str, Effort] = {
+    "quick": replace(
+        _STANDARD,
+        supernet_steps=200,
+        architecture_steps=100,
+        evaluations=120,
+        evaluation_batches=1,
+        candidates=4,
+        measured=3,
+        train_steps=60,
+    ),
+    "standard": _STANDARD,
+    "thorough": replace(
+        _STANDARD,
+        supernet_steps=6000,
+        batch_size=16,
+        architecture_steps=2000,
+        evaluations=600,
+        evaluation_batches=4,
+        candidates=12,
+        measured=6,
+        random_architectures=40,
+        train_steps=3000,
+        rounds=50,
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that decides the outcome of a run, given its data and the figures that it measures."""
+
+    space: str
+    task: str
+    data: str | None
+    """Path of the data, None for the task's own."""
+    device: str
+    threads: int
+    workload: Workload
+    statistic: Statistic
+    budget: Budget | None
+    """None: half of the dearest architecture's latency."""
+    preset: str
+    effort: Effort
+    controller: str
+    schedule: Schedule
+    seed: int
+    training_threads: int
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Settings:
+        return cls(
+            **{
+                **data,
+                "workload": Workload(**data["workload"]),
+                "budget": None if data["budget"] is None else Budget(**data["budget"]),
+                "effort": Effort(**data["effort"]),
+            }
+        )

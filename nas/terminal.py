@@ -1,0 +1,192 @@
+"""What a search looks like in a terminal: the progress bar and the closing table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from hw_cost_models.cost import Cost
+    from hw_cost_models.device import Device
+    from nas.cost_table import CostTable
+
+_METRICS = {"latency_ms": ("latency", "ms"), "memory_mb": ("memory", "MB"), "params_m": ("parameters", "M")}
+_COLOUR = {"within": "green", "over": "red", "undecided": "yellow", "predicted, not verified": "yellow"}
+
+
+class Bar:
+    """One line a phase: what it does, how far it is, what is left."""
+
+    def __init__(self, console: Console) -> None:
+        self.console, self.phases, self.number = console, 0, 0
+        self.progress = Progress(
+            TextColumn("[bold]{task.fields[number]:>5}[/]  {task.description:<34}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            console=console,
+        )
+        self.task: TaskID | None = None
+
+    def __enter__(self) -> Bar:
+        self.progress.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.progress.stop()
+
+    def plan(self, phases: int) -> None:
+        self.phases = phases
+
+    def phase(self, title: str) -> None:
+        self._finish()
+        self.number += 1
+        number = f"{self.number}/{self.phases}"
+        self.task = self.progress.add_task(title, total=None, number=number)
+
+    def start(self, total: int, done: int = 0) -> None:
+        if self.task is not None:
+            self.progress.reset(self.task, total=total, completed=done)
+
+    def advance(self) -> None:
+        if self.task is not None:
+            self.progress.advance(self.task)
+
+    def note(self, message: str) -> None:
+        self.console.print(f"[yellow]note[/]  {message}", highlight=False)
+
+    def _finish(self) -> None:
+        if self.task is not None:
+            task = self.progress.tasks[self.task]
+            self.progress.update(self.task, total=task.total or 1, completed=task.total or 1)
+
+
+def verdict_table(result: Mapping[str, Any]) -> Table:
+    """Target, predicted, measured and verdict of every metric."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for column in ("", "", "target", "predicted", "measured", ""):
+        table.add_column(column, justify="left" if not column else "right", style=None)
+    measured, verification = result["measured"] or {}, result["verification"] or {}
+    for metric, (title, unit) in _METRICS.items():
+        limit = result["budget"].get(metric)
+        verdict = verification.get("verdicts", {}).get(
+            metric, result["verdict"] if limit and not measured else ""
+        )
+        table.add_row(
+            title,
+            unit,
+            _figure(limit),
+            _figure(result["predicted"].get(metric)),
+            _figure(measured.get(metric)),
+            f"[{_COLOUR[verdict]}]{verdict}[/]" if verdict else "",
+        )
+    return table
+
+
+def quality_table(result: Mapping[str, Any]) -> Table:
+    """The winner and what it stands beside: trained in the same way, and before that in shared weights."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for column in (result["task"]["metric"], "test nats", "shared-weight nats", "latency ms"):
+        table.add_column(column, justify="right")
+    winner = {**result["quality"], "measured": result["measured"], "predicted": result["predicted"]}
+    rivals = {name: row for name, row in result["baselines"].items() if name != "random"}
+    for name, row in {"winner": winner, **rivals}.items():
+        figures = row["measured"] or row["predicted"]
+        table.add_row(
+            name.replace("_", " "),
+            f"{row['test_metric']:.3f}",
+            f"{row['test_loss']:.4f}",
+            f"{row['shared_loss']:.4f}",
+            _figure(figures["latency_ms"]),
+        )
+    return table
+
+
+def show(console: Console, result: Mapping[str, Any], path: Path) -> None:
+    """The end of a search."""
+    console.print()
+    console.print(verdict_table(result))
+    console.print()
+    console.print(quality_table(result))
+    console.print()
+    console.print(
+        f"winner {path / 'winner.onnx'}   report {path / 'report.html'}", highlight=False, soft_wrap=True
+    )
+
+
+def cost_table(table: CostTable) -> Table:
+    """Options by choice, dearest first, with their share of the dearest architecture; equal choices once."""
+    dearest = table.figures(table.dearest())["latency_ms"]
+    drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for column in ("choice", "option"):
+        drawn.add_column(column)
+    for column in ("latency ms", "share", "weights MB", "peak MB", "params M", "MFLOP"):
+        drawn.add_column(column, justify="right")
+    groups: dict[tuple[tuple[str, Cost], ...], list[str]] = {}
+    for path, names in table.choices.items():
+        groups.setdefault(tuple((name, table.options[path, name]) for name in names), []).append(path)
+    rows = [
+        (", ".join(paths) if i == 0 else "", name, cost)
+        for options, paths in groups.items()
+        for i, (name, cost) in enumerate(sorted(options, key=lambda o: -o[1].latency_ms))
+    ]
+    for label, name, cost in [*rows, ("the rest", "", table.fixed)]:
+        drawn.add_row(
+            label,
+            name,
+            f"{cost.latency_ms:.3f}",
+            f"{cost.latency_ms / dearest:.0%}",
+            f"{cost.weight_bytes / 1e6:.3f}",
+            f"{cost.peak_activation_bytes / 1e6:.3f}",
+            f"{cost.parameters / 1e6:.4f}",
+            f"{cost.flops / 1e6:.1f}",
+        )
+    drawn.title = (
+        f"{table.device}, {table.threads} thread{'s' if table.threads > 1 else ''}, {table.workload}, "
+        f"{table.statistic}; residual on whole architectures {table.calibration.residual:.1%}"
+    )
+    return drawn
+
+
+def device_table(profiles: Sequence[Device]) -> Table:
+    """The profiles with their figures; where each figure is from is in the JSON."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for column in ("device", "threads", "GFLOP/s", "GB/s", "us/operator", "memory MB", "description"):
+        drawn.add_column(column, justify="left" if column in ("device", "description") else "right")
+    for profile in profiles:
+        roofline = profile.roofline
+        figures = (
+            ("measured", "measured", "measured")
+            if roofline is None
+            else tuple(
+                f"{f.value:g}" for f in (roofline.peak_gflops, roofline.bandwidth_gb_s, roofline.overhead_us)
+            )
+        )
+        memory = "" if profile.memory_mb is None else f"{profile.memory_mb.value:g}"
+        drawn.add_row(profile.name, str(profile.threads), *figures, memory, profile.description)
+    return drawn
+
+
+def _figure(value: float | None) -> str:
+    """Three significant digits, and never an exponent."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 100 else f"{value:.0f}"

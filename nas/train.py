@@ -1,0 +1,54 @@
+"""Training of one architecture: the winner, and everything it is compared with, in exactly the same way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from nas.loop import State, run_loop
+from nas.run import Run, generator
+from nas.steps import cosine, descend, set_rate
+from nas.supernet import run_with_auxiliary
+
+if TYPE_CHECKING:
+    from nas.progress import Progress
+    from search_spaces import Task
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and how fast; `seed` fixes the batches, which are the same for every network of a run."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+
+
+def make_optimizer(parameters: object, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)  # type: ignore[arg-type]
+
+
+def train(
+    network: nn.Module, task: Task, training: Training, run: Run, name: str, progress: Progress
+) -> None:
+    """Trains a plain network in place, from the weights it has; goes on from the run's checkpoint."""
+    draws = generator(training.seed, "train")  # the same for all networks: they see the same batches
+    optimizer = make_optimizer(network.parameters(), training.learning_rate)
+
+    def step(i: int) -> dict[str, object]:
+        rate = cosine(i, training.steps, training.learning_rate)
+        set_rate(optimizer, rate)
+        inputs, target = task.sample("train", training.batch_size, draws)
+        output, auxiliary = run_with_auxiliary(network, inputs)
+        loss = task.loss(output, target)
+        descend(loss + auxiliary, optimizer, network.parameters())
+        return {"phase": "train", "network": name, "loss": loss.item(), "learning_rate": rate}
+
+    network.train()
+    state = State({"network": network}, {"weights": optimizer}, draws)
+    run_loop(run, f"5-train-{name}", training.steps, state, step, progress)
+    network.eval()

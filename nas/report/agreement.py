@@ -46,7 +46,7 @@ def _groups(run: RunRecord) -> dict[Role, list[Pair]]:
         (n.get("predicted_ms"), n.get("measured_ms")) for n in run.part("calibration").get("networks") or []
     ]
     candidates = [
-        (c.get("predicted", {}).get(LATENCY), (c.get("measured") or {}).get(LATENCY))
+        ((c.get("predicted") or {}).get(LATENCY), (c.get("measured") or {}).get(LATENCY))
         for c in run.rows("candidates")
     ]
     winner = [

@@ -133,7 +133,7 @@ def _limit_verdict(run: RunRecord, key: str) -> Html:
     """This limit's own verdict; where verification names none, the measurement against the limit."""
     if key not in run.budget:
         return Html('<span class="quiet">no limit</span>')
-    said = run.part("verification").get("verdicts", {}).get(key)
+    said = (run.part("verification").get("verdicts") or {}).get(key)
     value = run.part("measured").get(key)
     if said is None and value is not None:
         said = "within" if value <= run.budget[key] else "over"

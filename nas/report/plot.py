@@ -113,7 +113,7 @@ class Guide:
             f"{across}ref": "paper",
             "line": {"color": GREY, "width": 1.5, "dash": "dash"},
         }
-        anchors = {"xanchor": "center" if self.axis == "x" else "right", "yanchor": "bottom"}
+        anchors = {"xanchor": "right", "yanchor": "bottom"}
         place = {self.axis: self.value, across: 1, f"{across}ref": "paper"}
         return {
             "shapes": [shape],

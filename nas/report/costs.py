@@ -6,7 +6,18 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from nas.report.headline import workload
-from nas.report.markup import Html, breakable, escape, join, missing, note, number, section, table
+from nas.report.markup import (
+    Html,
+    breakable,
+    escape,
+    metric_name,
+    missing,
+    note,
+    number,
+    quantity,
+    section,
+    table,
+)
 
 if TYPE_CHECKING:
     from nas.report.record import Json, RunRecord
@@ -63,10 +74,9 @@ def _places(paths: list[str]) -> Html:
 
 def _cell(cost: Json, value: float | None, dearest: float, taken: int) -> Html:
     heat = 0.0 if value is None or dearest <= 0 else max(0.0, value / dearest)
-    told = ", ".join(f"{key} {number(figure, 4)}" for key, figure in cost.items())
     often = f"<sup>×{taken}</sup>" if taken else ""
     return Html(
-        f'<div class="cell{" taken" if taken else ""}" style="--heat:{heat:.3f}" title="{escape(told)}">'
+        f'<div class="cell{" taken" if taken else ""}" style="--heat:{heat:.3f}" title="{escape(_all_costs(cost))}">'
         f"{number(value)}{often}</div>"
     )
 
@@ -74,5 +84,8 @@ def _cell(cost: Json, value: float | None, dearest: float, taken: int) -> Html:
 def _fixed(fixed: Json | None) -> Html:
     if not fixed:
         return missing("The table does not say what the rest of the network costs.")
-    told = ", ".join(f"{key} {number(figure)}" for key, figure in fixed.items())
-    return note(join(["The rest of the network, which holds no choice: ", told, "."]))
+    return note("The rest of the network, which holds no choice: ", _all_costs(fixed), ".")
+
+
+def _all_costs(cost: Json) -> str:
+    return ", ".join(f"{metric_name(key)} {quantity(key, figure)}" for key, figure in cost.items())

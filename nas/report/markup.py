@@ -49,9 +49,9 @@ def percent(fraction: object, signed: bool = False) -> str:
 
 
 def metric_name(key: str) -> str:
-    """`latency_ms` → `latency`."""
+    """`peak_activation_mb` → `peak activation`."""
     stem = key.rpartition("_")[0] or key
-    return _NAMES.get(stem, stem)
+    return _NAMES.get(stem, stem).replace("_", " ")
 
 
 def metric_unit(key: str) -> str:

@@ -76,8 +76,8 @@ def _cell(cost: Json, value: float | None, dearest: float, taken: int) -> Html:
     heat = 0.0 if value is None or dearest <= 0 else max(0.0, value / dearest)
     often = f"<sup>×{taken}</sup>" if taken else ""
     return Html(
-        f'<div class="cell{" taken" if taken else ""}" style="--heat:{heat:.3f}" title="{escape(_all_costs(cost))}">'
-        f"{number(value)}{often}</div>"
+        f'<div class="cell{" taken" if taken else ""}" style="--heat:{heat:.3f}" '
+        f'title="{escape(_all_costs(cost))}">{number(value)}{often}</div>'
     )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from reading import Page
 
 from nas.report import RunRecord, render
+
+Read = Callable[[str], Any]
 
 SECTIONS = [
     "verdict",
@@ -36,15 +38,14 @@ def without(run: RunRecord, *keys: str) -> RunRecord:
     return dataclasses.replace(run, result={k: v for k, v in run.result.items() if k not in keys})
 
 
-def test_every_section_stands_in_order(text: str) -> None:
-    assert Page(text).sections == SECTIONS
+def test_every_section_stands_in_order(text: str, read: Read) -> None:
+    assert read(text).sections == SECTIONS
 
 
-def test_nothing_is_fetched(text: str) -> None:
-    page = Page(text)
+def test_nothing_is_fetched(text: str, read: Read) -> None:
+    page = read(text)
     assert all(link.startswith(("#", "data:")) for link in page.links)
-    assert not {"link", "img", "iframe", "object", "embed"} & set(page.tags) - {"link"}
-    assert page.tags.count("link") == 1
+    assert not {"img", "iframe", "object", "embed"} & set(page.tags)
     assert "@import" not in text.split("<script>")[0]
 
 
@@ -59,8 +60,8 @@ def test_rendering_is_quick(run: RunRecord) -> None:
     assert time.perf_counter() - start < 5
 
 
-def test_the_verdict_is_told_in_words_and_figures(text: str) -> None:
-    words = " ".join(Page(text).words.split())
+def test_the_verdict_is_told_in_words_and_figures(text: str, read: Read) -> None:
+    words = " ".join(read(text).words.split())
     assert "Within budget" in words
     assert "latency of at most 4.00 ms and memory of at most 16.0 MB" in words
     assert "The network found measures 3.94 ms latency and 12.6 MB memory" in words
@@ -113,9 +114,9 @@ def hostile(run: RunRecord) -> RunRecord:
     return RunRecord(*(infect(part) for part in (run.result, run.config, run.cost_table, run.trajectory)))
 
 
-def test_markup_in_a_run_never_becomes_markup_in_the_page(run: RunRecord) -> None:
+def test_markup_in_a_run_never_becomes_markup_in_the_page(run: RunRecord, read: Read) -> None:
     text = render(hostile(run))
-    page = Page(text)
+    page = read(text)
     assert "evil" not in page.tags
     assert page.sections == SECTIONS
     assert page.words.count("<evil") > 20
@@ -130,13 +131,13 @@ def test_markup_in_a_run_never_becomes_markup_in_the_page(run: RunRecord) -> Non
     "measured", "verification", "quality", "baselines", "winner_source", "candidates", "corrections",
     "scores", "calibration", "parity", "timings", "versions",
 ])  # fmt: skip
-def test_any_part_may_be_absent_or_null(run: RunRecord, key: str) -> None:
-    assert Page(render(without(run, key))).sections == SECTIONS
-    assert Page(render(dataclasses.replace(run, result=run.result | {key: None}))).sections == SECTIONS
+def test_any_part_may_be_absent_or_null(run: RunRecord, key: str, read: Read) -> None:
+    assert read(render(without(run, key))).sections == SECTIONS
+    assert read(render(dataclasses.replace(run, result=run.result | {key: None}))).sections == SECTIONS
 
 
-def test_an_empty_run_says_what_is_missing() -> None:
-    page = Page(render(RunRecord()))
+def test_an_empty_run_says_what_is_missing(read: Read) -> None:
+    page = read(render(RunRecord()))
     assert page.sections == SECTIONS
     assert page.figures == []
     for told in (
@@ -147,14 +148,14 @@ def test_an_empty_run_says_what_is_missing() -> None:
         assert told in page.words
 
 
-def test_a_device_that_is_not_here_has_no_measurement(run: RunRecord) -> None:
+def test_a_device_that_is_not_here_has_no_measurement(run: RunRecord, read: Read) -> None:
     predicted = {"verdict": "predicted, not verified", "measured": None, "verification": None}
-    words = Page(render(dataclasses.replace(run, result=run.result | predicted))).words
+    words = read(render(dataclasses.replace(run, result=run.result | predicted))).words
     assert "is predicted at 3.93 ms latency" in words
     assert "There are no verification processes" in words
 
 
-def test_without_a_cost_table_or_trajectory_the_rest_still_renders(run: RunRecord) -> None:
-    page = Page(render(dataclasses.replace(run, cost_table={}, trajectory=[])))
+def test_without_a_cost_table_or_trajectory_the_rest_still_renders(run: RunRecord, read: Read) -> None:
+    page = read(render(dataclasses.replace(run, cost_table={}, trajectory=[])))
     assert page.sections == SECTIONS
     assert "convolution" in page.words

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-from reading import Page
 
 from nas.report import RunRecord, render
 from nas.report.baselines import conclusion
@@ -14,13 +14,15 @@ from nas.report.contenders import contenders
 from nas.report.diagram import Node, flow, place
 from nas.report.palette import option_colours
 
+Read = Callable[[str], Any]
+
 
 @pytest.fixture(scope="module")
-def page(run: RunRecord) -> Page:
-    return Page(render(run))
+def page(run: RunRecord, read: Read) -> Any:
+    return read(render(run))
 
 
-def test_shared_weight_scores_are_the_runs_own(run: RunRecord, page: Page) -> None:
+def test_shared_weight_scores_are_the_runs_own(run: RunRecord, page: Any) -> None:
     traces = page.traces("predicted latency, ms")
     networks = run.result["baselines"]["random"]
     assert traces["random"]["x"] == [n["predicted"]["latency_ms"] for n in networks]
@@ -29,7 +31,7 @@ def test_shared_weight_scores_are_the_runs_own(run: RunRecord, page: Page) -> No
     assert len(traces["candidate"]["x"]) == len(run.result["candidates"])
 
 
-def test_trained_scores_have_their_own_plane(run: RunRecord, page: Page) -> None:
+def test_trained_scores_have_their_own_plane(run: RunRecord, page: Any) -> None:
     traces = page.traces("measured latency, ms")
     assert set(traces) == {"winner", "best random", "uniform", "largest, at 8.44 ms"}
     assert traces["winner"] | {"x": [3.94], "y": [2.343]} == traces["winner"]
@@ -38,14 +40,16 @@ def test_trained_scores_have_their_own_plane(run: RunRecord, page: Page) -> None
     assert not trained & shared
 
 
-def test_the_trained_plane_falls_back_to_predictions_for_all_networks_at_once(run: RunRecord) -> None:
-    page = Page(render(dataclasses.replace(run, result=run.result | {"measured": None})))
+def test_the_trained_plane_falls_back_to_predictions_for_all_networks_at_once(
+    run: RunRecord, read: Read
+) -> None:
+    page = read(render(dataclasses.replace(run, result=run.result | {"measured": None})))
     titles = [figure["layout"]["xaxis"].get("title", {}).get("text") for figure in page.figures]
     assert titles.count("predicted latency, ms") == 2
     assert "measured latency, ms" not in titles
 
 
-def test_expected_costs_are_fractions_of_their_limits(run: RunRecord, page: Page) -> None:
+def test_expected_costs_are_fractions_of_their_limits(run: RunRecord, page: Any) -> None:
     figure = page.drawn("yaxis", "expected / limit")
     first = next(entry for entry in run.trajectory if entry["phase"] == "architecture")
     assert figure["data"][0]["y"][0] == pytest.approx(first["expected"]["latency_ms"] / 4.0)
@@ -54,11 +58,11 @@ def test_expected_costs_are_fractions_of_their_limits(run: RunRecord, page: Page
     assert low < 1.0 < high
 
 
-def test_no_trace_is_longer_than_can_be_seen(page: Page) -> None:
+def test_no_trace_is_longer_than_can_be_seen(page: Any) -> None:
     assert max(len(trace["x"]) for figure in page.figures for trace in figure["data"]) <= 400
 
 
-def test_probabilities_keep_one_colour_an_option_and_sum_to_one(run: RunRecord, page: Page) -> None:
+def test_probabilities_keep_one_colour_an_option_and_sum_to_one(run: RunRecord, page: Any) -> None:
     bands = [f for f in page.figures if f["data"][0].get("stackgroup")]
     assert len(bands) == len(run.choices)
     colours: dict[str, set[str]] = {}
@@ -70,7 +74,7 @@ def test_probabilities_keep_one_colour_an_option_and_sum_to_one(run: RunRecord, 
     assert len(set().union(*colours.values())) == len(colours)
 
 
-def test_predicted_against_measured_holds_the_calibration_networks(run: RunRecord, page: Page) -> None:
+def test_predicted_against_measured_holds_the_calibration_networks(run: RunRecord, page: Any) -> None:
     figure = page.drawn("yaxis", "measured, ms")
     dots = {trace.get("name"): trace for trace in figure["data"]}
     networks = run.result["calibration"]["networks"]

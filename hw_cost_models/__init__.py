@@ -1,1 +1,95 @@
-"""What a module costs on a device: latency, FLOPs, bytes and memory, by tracing and by measuring."""
+"""What a module costs on a device: latency, FLOPs, bytes and memory, by tracing and by measuring.
+
+Names are imported when they are first used, so that a measuring process, which needs the runtime alone,
+starts in a fraction of a second. `measure` and `trace` are called like their modules, and so are imported
+from there: `from hw_cost_models.measure import measure`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hw_cost_models.cost import Cost, CostModel, Item, Workload
+    from hw_cost_models.device import Device, Figure, Roofline, device_names, load_device
+    from hw_cost_models.errors import (
+        DamagedFileError,
+        DeviceError,
+        HardwareCostError,
+        MeasurementError,
+        UnknownOperatorError,
+    )
+    from hw_cost_models.export import export_many, export_onnx, feeds
+    from hw_cost_models.files import digest, read_json, write_atomic, write_json
+    from hw_cost_models.latency_table import LatencyTable
+    from hw_cost_models.measure import Measurement, Statistic, Timing, drift
+    from hw_cost_models.roofline import RooflineModel
+    from hw_cost_models.structure import structure_key
+    from hw_cost_models.trace import Storage, peak_bytes, static_cost
+
+__all__ = [
+    "Cost",
+    "CostModel",
+    "DamagedFileError",
+    "Device",
+    "DeviceError",
+    "Figure",
+    "HardwareCostError",
+    "Item",
+    "LatencyTable",
+    "Measurement",
+    "MeasurementError",
+    "Roofline",
+    "RooflineModel",
+    "Statistic",
+    "Storage",
+    "Timing",
+    "UnknownOperatorError",
+    "Workload",
+    "device_names",
+    "digest",
+    "drift",
+    "export_many",
+    "export_onnx",
+    "feeds",
+    "load_device",
+    "peak_bytes",
+    "read_json",
+    "static_cost",
+    "structure_key",
+    "write_atomic",
+    "write_json",
+]
+
+_HOMES = {
+    "cost": ("Cost", "CostModel", "Item", "Workload"),
+    "device": ("Device", "Figure", "Roofline", "device_names", "load_device"),
+    "errors": (
+        "DamagedFileError",
+        "DeviceError",
+        "HardwareCostError",
+        "MeasurementError",
+        "UnknownOperatorError",
+    ),
+    "export": ("export_many", "export_onnx", "feeds"),
+    "files": ("digest", "read_json", "write_atomic", "write_json"),
+    "latency_table": ("LatencyTable",),
+    "measure": ("Measurement", "Statistic", "Timing", "drift"),
+    "roofline": ("RooflineModel",),
+    "structure": ("structure_key",),
+    "trace": ("Storage", "peak_bytes", "static_cost"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            value = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

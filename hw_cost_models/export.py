@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hw_cost_models.errors import HardwareCostError
+from hw_cost_models.evaluating import evaluating
 from hw_cost_models.files import write_atomic
 
 if TYPE_CHECKING:
@@ -196,19 +197,6 @@ def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
         value.ClearField("metadata_props")
     model.graph.ClearField("metadata_props")
     return model
-
-
-@contextmanager
-def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """The modules in evaluation mode; every submodule's own mode comes back afterwards."""
-    modes = [(part, part.training) for module in modules for part in module.modules()]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 @contextmanager

@@ -1,0 +1,193 @@
+"""Measured costs, kept across runs: what was measured once is neither exported nor measured again.
+
+Timings are kept as they would have been on the day of the table's first measurement: divided by the drift of
+the anchors when stored, multiplied by today's drift when given out.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from hw_cost_models.errors import DamagedFileError
+from hw_cost_models.export import export_many, feeds
+from hw_cost_models.files import digest, read_json, write_json
+from hw_cost_models.measure import Measurement, Statistic, Timing, drift, measure
+from hw_cost_models.structure import structure_key
+from hw_cost_models.trace import static_cost
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hw_cost_models.cost import Cost, Item
+    from hw_cost_models.device import Device
+    from hw_cost_models.measure import Progress
+
+_FORMAT = 1
+_COMPARABLE = (0.7, 1.4)
+"""Drift beyond which the machine is another one: caches, clocks and memory no longer scale alike."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One structure's timing on the day of the reference anchors, and its arena."""
+
+    timing: Timing
+    arena_bytes: int
+
+
+class LatencyTable:
+    """A CostModel that measures on this machine. Not for several threads at once.
+
+    `dynamic` names the dimensions that stay free in the exported files, as networks are exported. The cache
+    lies in the folder `cache`, by default the user's cache folder or $DNAS_CACHE_DIR. `warnings` tells what
+    the user should know: a cache that was damaged, incomparable or could not be written.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        *,
+        dynamic: Mapping[int, str],
+        cache: Path | None = None,
+        rounds: int = 25,
+        seed: int = 0,
+        progress: Progress | None = None,
+    ) -> None:
+        self.device = device
+        self.dynamic = dict(dynamic)
+        self.rounds = rounds
+        self.seed = seed
+        self.progress = progress
+        self.anchors: dict[str, Timing] = {}
+        """Today's timings of the anchors; empty until the first price."""
+        self.drift = 1.0
+        """How much slower the machine is today than on the day of the table."""
+        self.warnings: list[str] = []
+        self.path = (cache or cache_folder()) / _file_name(device, self.dynamic)
+        self._reference: dict[str, Timing] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._load()
+
+    def price(self, items: Mapping[str, Item], statistic: Statistic = "p10") -> dict[str, Cost]:
+        """Measured latency as of today, and static costs.
+
+        Raises MeasurementError or HardwareCostError where an item can be neither exported nor measured.
+        """
+        entries = self._measured(items)
+        return {
+            name: replace(
+                static_cost(module, inputs), latency_ms=entries[name].timing.at(statistic) * self.drift
+            )
+            for name, (module, inputs) in items.items()
+        }
+
+    def arena_bytes(self, items: Mapping[str, Item]) -> dict[str, int]:
+        """What the runtime's arena grows to, weights apart; see `Measurement.arena_bytes`."""
+        return {name: entry.arena_bytes for name, entry in self._measured(items).items()}
+
+    def _measured(self, items: Mapping[str, Item]) -> dict[str, _Entry]:
+        keys = {name: structure_key(*item) for name, item in items.items()}
+        missing = {key: items[name] for name, key in keys.items() if key not in self._entries}
+        if missing or not self.anchors:
+            measurement = self._measure(missing)
+            if not self._accept(measurement):
+                return self._measured(items)
+        return {name: self._entries[key] for name, key in keys.items()}
+
+    def _measure(self, items: Mapping[str, Item]) -> Measurement:
+        with tempfile.TemporaryDirectory(prefix="dnas-table-") as folder:
+            files = export_many(items, Path(folder), self.dynamic)
+            arrays = {name: feeds(path, items[name][1]) for name, path in files.items()}
+            return measure(
+                files,
+                arrays,
+                self.device,
+                rounds=self.rounds,
+                seed=self.seed,
+                memory=True,
+                progress=self.progress,
+            )
+
+    def _accept(self, measurement: Measurement) -> bool:
+        """Take the measurement in; False when it shows that the table is from another machine, in effect."""
+        reference = self._reference or measurement.anchors
+        slower = drift(reference, measurement.anchors)
+        if not _COMPARABLE[0] <= slower <= _COMPARABLE[1]:
+            self.warnings.append(
+                f"{self.path}: this machine takes {slower:.2f} times as long as when the table was measured; "
+                "the table was discarded and is measured again"
+            )
+            self._reference, self._entries, self.anchors = {}, {}, {}
+            return False
+        self._reference = reference
+        if not self.anchors:
+            self.anchors, self.drift = measurement.anchors, slower
+        for key, timing in measurement.timings.items():
+            self._entries[key] = _Entry(timing.scaled(1 / slower), measurement.arena_bytes[key])
+        if measurement.timings:
+            self._save()
+        return True
+
+    def _load(self) -> None:
+        try:
+            value = read_json(self.path)
+            if value["format"] != _FORMAT:
+                raise DamagedFileError(f"{self.path} has format {value['format']}, not {_FORMAT}")
+            self._reference = {name: Timing(**timing) for name, timing in value["anchors"].items()}
+            self._entries = {
+                key: _Entry(Timing(**entry["timing"]), entry["arena_bytes"])
+                for key, entry in value["entries"].items()
+            }
+        except FileNotFoundError:
+            return
+        except (DamagedFileError, OSError) as error:
+            self.warnings.append(f"{error}; the latency table is measured again")
+
+    def _save(self) -> None:
+        value: dict[str, Any] = {
+            "format": _FORMAT,
+            "anchors": {name: vars(timing) for name, timing in self._reference.items()},
+            "entries": {
+                key: {"timing": vars(entry.timing), "arena_bytes": entry.arena_bytes}
+                for key, entry in self._entries.items()
+            },
+        }
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(self.path, value)
+        except OSError as error:  # what was measured still holds; only the next run has to measure again
+            self.warnings.append(f"{self.path}: the latency table could not be kept ({error.strerror})")
+
+
+def cache_folder() -> Path:
+    """$DNAS_CACHE_DIR, or the user's cache folder."""
+    return Path(os.environ.get("DNAS_CACHE_DIR") or platformdirs.user_cache_dir("dnas"))
+
+
+def _file_name(device: Device, dynamic: Mapping[int, str]) -> str:
+    """One file for everything that makes timings incomparable."""
+    import onnxruntime
+
+    identity = (
+        *(device.name, device.provider, device.threads, onnxruntime.__version__),
+        *(platform.machine(), _processor(), sorted(dynamic.items())),
+    )
+    readable = re.sub(r"[^\w.-]", "_", f"{device.name}-{device.threads}-{onnxruntime.__version__}")
+    return f"latency-{readable}-{digest(repr(identity).encode())[:8]}.json"
+
+
+def _processor() -> str:
+    """The processor's name: a cache folder may be shared by different machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith("model name")), platform.processor())

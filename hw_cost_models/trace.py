@@ -145,6 +145,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
     def _note(self, call: formulas.Call) -> None:
         step = self.graph.number_of_nodes()
         self.tensors += [*call.inputs, *call.outputs]
+        # What is neither input nor computed was there before: a literal, or a tensor that is no buffer.
+        self.constant.update({_storage(tensor) for tensor in call.inputs} - self.sizes.keys())
         changes = call.operator._schema.is_mutable
         free = not changes and (self._is_view(call) or self._is_constant(call))
         self.graph.add_node(

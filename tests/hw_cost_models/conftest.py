@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,3 +71,19 @@ class LanguageModel(nn.Module):
         x = self.embedding(tokens)
         logits: Tensor = self.head(x + self.mixer(x))
         return logits
+
+
+Examples = dict[str, tuple[nn.Module, tuple[Tensor, ...]]]
+
+
+@pytest.fixture(scope="module")
+def examples() -> Examples:
+    """One of each, with inputs of batch 1 and length 6; those of width 16 share theirs."""
+    torch.manual_seed(0)
+    x, tokens = torch.randn(1, 6, 16), torch.randint(0, 32, (1, 6))
+    return {
+        "gated": (Gated(16, 32), (x,)),
+        "attention": (Attention(16, 2), (x,)),
+        "routed": (Routed(16), (x,)),
+        "lm": (LanguageModel(), (tokens,)),
+    }

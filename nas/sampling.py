@@ -8,7 +8,8 @@ independently with
 
 where lambda(t) makes the expected cost t, and f, found by iterative proportional fitting, makes the average
 of p over t uniform: no option is trained more than another. That fixes the mean cost, so the targets are as
-even as that mean allows: exponentially tilted weights on an even grid.
+even as that mean allows: exponentially tilted weights on an even grid. Where an option holds a choice of its
+own, its cost includes that choice's, and the inner average is over the draws that reach it.
 """
 
 from __future__ import annotations
@@ -22,13 +23,16 @@ import torch
 from search_spaces import Architecture, choices, parents
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
     from torch import nn
 
     from nas.cost_table import CostTable
     from nas.discretise import Decision
+
+Outer = list[tuple[int, int] | None]
+"""For a choice nested in an option, the indices of that choice and option; outer choices come first."""
 
 TARGETS = 33
 MARGIN = 0.04
@@ -66,7 +70,12 @@ class FairSampler:
         cost = np.full((len(options), width), np.inf)
         for i, (path, names) in enumerate(options.items()):
             cost[i, : len(names)] = [table.options[path, name].latency_ms for name in names]
-        return cls(options, table.nesting, *fit(cost))
+        place = list(options)
+        outer: Outer = [
+            found and (place.index(found[0]), options[found[0]].index(found[1]))
+            for found in map(table.nesting.get, options)
+        ]
+        return cls(options, table.nesting, *fit(cost, outer))
 
     def sample(self, generator: torch.Generator) -> Architecture:
         target = int(torch.multinomial(torch.from_numpy(self.weights), 1, generator=generator))
@@ -80,37 +89,69 @@ class FairSampler:
         return Architecture(taken)
 
 
-def fit(cost: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def fit(cost: NDArray[np.float64], outer: Outer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Weights of the targets and p for each, from costs of shape (choices, options); inf: no such option."""
     real = np.isfinite(cost)
     uniform = real / real.sum(1, keepdims=True)
-    cost = np.where(real, cost, 0.0)
-    low = np.where(real, cost, np.inf).min(1).sum()
-    span = np.where(real, cost, -np.inf).max(1).sum() - low
+    low = _extreme(cost, outer, np.min)
+    span = _extreme(np.where(real, cost, -np.inf), outer, np.max) - low
     if span <= 0:
         return np.ones(1), uniform[None]
-    cost, grid = cost / span, low / span + np.linspace(MARGIN, 1 - MARGIN, TARGETS)
-    weights = _tilted(np.ones((1, TARGETS)), grid[None], np.array([(uniform * cost).sum()]))[0, 0]
+    cost, grid = np.where(real, cost, 0.0) / span, low / span + np.linspace(MARGIN, 1 - MARGIN, TARGETS)
+    mean = _expected(uniform[None], cost, outer)
+    weights = _tilted(np.ones((1, TARGETS)), grid[None], [None], mean)[0, 0]
     f = uniform.copy()
     for _ in range(100):
-        mean = np.tensordot(weights, _tilted(f, cost, grid), 1)
-        f *= np.where(real, uniform / np.where(real, mean, 1.0), 0.0)
+        p = _tilted(f, cost, outer, grid)
+        drawn = weights[:, None] * _reached(p, outer)
+        share = np.einsum("tc,tco->co", drawn / drawn.sum(0), p)
+        f *= np.where(real, uniform / np.where(real, share, 1.0), 0.0)
         f /= f.sum(1, keepdims=True)
-    return weights, _tilted(f, cost, grid)
+    return weights, _tilted(f, cost, outer, grid)
+
+
+def _extreme(
+    cost: NDArray[np.float64], outer: Outer, pick: Callable[[NDArray[np.float64]], np.float64]
+) -> float:
+    """The cost of the cheapest architecture, or of the dearest."""
+    cost, total = cost.copy(), 0.0
+    for i, place in reversed(list(enumerate(outer))):
+        if place is None:
+            total += float(pick(cost[i]))
+        else:
+            cost[place] += pick(cost[i])
+    return total
+
+
+def _reached(p: NDArray[np.float64], outer: Outer) -> NDArray[np.float64]:
+    """How likely each choice is reached, shape (targets, choices)."""
+    reached = np.ones(p.shape[:2])
+    for i, place in enumerate(outer):
+        if place is not None:
+            reached[:, i] = reached[:, place[0]] * p[:, place[0], place[1]]
+    return reached
+
+
+def _expected(p: NDArray[np.float64], cost: NDArray[np.float64], outer: Outer) -> NDArray[np.float64]:
+    """Expected cost for each target, shape (targets,)."""
+    expected: NDArray[np.float64] = (_reached(p, outer) * (p * cost).sum(2)).sum(1)
+    return expected
 
 
 def _tilted(
-    f: NDArray[np.float64], cost: NDArray[np.float64], targets: NDArray[np.float64]
+    f: NDArray[np.float64], cost: NDArray[np.float64], outer: Outer, targets: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """p for every target (targets, choices, options), lambda by bisection for all targets at once."""
-    p = np.empty((len(targets), *f.shape))
     low, high = np.full(len(targets), -1e4), np.full(len(targets), 1e4)
-    log_f = np.log(np.where(f > 0, f, 1e-300))
+    log_f = np.where(f > 0, np.log(np.where(f > 0, f, 1.0)), -np.inf)
     for _ in range(60):
         middle = (low + high) / 2
         logits = log_f - middle[:, None, None] * cost
+        for i, place in reversed(list(enumerate(outer))):
+            if place is not None:  # an option weighs what may be chosen inside it
+                logits[:, place[0], place[1]] += np.logaddexp.reduce(logits[:, i], axis=1)
         p = np.exp(logits - logits.max(2, keepdims=True))
         p /= p.sum(2, keepdims=True)
-        dear = (p * cost).sum((1, 2)) > targets
+        dear = _expected(p, cost, outer) > targets
         low, high = np.where(dear, middle, low), np.where(dear, high, middle)
     return p

@@ -1,0 +1,174 @@
+"""A network with choices, a task and cost tables that are small enough to reason about by hand."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from hw_cost_models.cost import Cost, Workload
+from nas.cost_table import Calibration, CostTable
+from nas.run import Run
+from search_spaces import Architecture, Choice, SearchSpace, auxiliary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from nas.discretise import Decision
+    from search_spaces.space import Batch, Split
+
+WIDTH = 4
+FIRST, SECOND, INNER = "layers.0", "layers.1", "layers.1.nested.1"
+OPTIONS = {
+    FIRST: ("linear", "tanh.x2", "skip"),
+    SECOND: ("nested", "skip"),
+    INNER: ("narrow", "wide"),
+}
+NESTING: dict[str, Decision | None] = {FIRST: None, SECOND: None, INNER: (SECOND, "nested")}
+
+
+class Gated(nn.Module):
+    """A linear layer that reports an auxiliary loss: the mean square of what it returns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.linear(x)
+        auxiliary.report(y.square().mean())
+        return y
+
+
+class Toy(nn.Module):
+    """(batch, 4) -> (batch, 4). Two choices in a row, a third nested in an option of the second."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            twice = nn.Sequential(nn.Linear(WIDTH, 2 * WIDTH), nn.Tanh(), nn.Linear(2 * WIDTH, WIDTH))
+            first = Choice({"linear": nn.Linear(WIDTH, WIDTH), "tanh.x2": twice, "skip": nn.Identity()})
+            wide = nn.Sequential(nn.Linear(WIDTH, 2 * WIDTH), nn.Linear(2 * WIDTH, WIDTH))
+            inner = Choice({"narrow": Gated(), "wide": wide})
+            nested = nn.Sequential(nn.Linear(WIDTH, WIDTH), inner)
+            self.layers = nn.Sequential(first, Choice({"nested": nested, "skip": nn.Identity()}))
+            self.head = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.head(self.layers(x))
+        return y
+
+
+def toy_inputs(batch: int, length: int) -> tuple[Tensor]:
+    """(batch, 4), whatever the length."""
+    return (torch.randn(batch, WIDTH, generator=torch.Generator().manual_seed(length)),)
+
+
+def toy_space(network: nn.Module | None = None) -> SearchSpace:
+    return SearchSpace("toy", network or Toy(), toy_inputs)
+
+
+@dataclass(frozen=True)
+class ToyTask:
+    """Regression on random numbers: the target is the input turned by one place, and squashed."""
+
+    name: str = "toy"
+    metric_name: str = "half the loss"
+    scale: float = 1.0
+    """Of the targets: with NaN, so is every loss."""
+
+    def describe(self) -> dict[str, object]:
+        return {"source": "random numbers"}
+
+    def sample(self, split: Split, size: int, generator: torch.Generator) -> Batch:
+        x = torch.randn(size, WIDTH, generator=generator)
+        return (x,), self.scale * x.roll(1, dims=1).tanh()
+
+    def batches(self, split: Split, size: int, count: int) -> Iterator[Batch]:
+        draws = torch.Generator().manual_seed({"train": 0, "validation": 1, "test": 2}[split])
+        return (self.sample(split, size, draws) for _ in range(count))
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        return F.mse_loss(output, target)
+
+    def distillation(self, output: Tensor, taught: Tensor) -> Tensor:
+        return F.mse_loss(output, taught.detach())
+
+    def metric(self, loss: float) -> float:
+        return loss / 2
+
+
+def architectures(
+    options: Mapping[str, tuple[str, ...]] = OPTIONS, nesting: Mapping[str, Decision | None] = NESTING
+) -> list[Architecture]:
+    """All of them, by the definition of nesting alone: outer choices come first."""
+    found = set()
+    for combination in itertools.product(*options.values()):
+        taken = dict(zip(options, combination, strict=True))
+        reached: dict[str, str] = {}
+        for path in options:
+            outer = nesting.get(path)
+            if outer is None or reached.get(outer[0]) == outer[1]:
+                reached[path] = taken[path]
+        found.add(Architecture(reached))
+    return sorted(found, key=lambda a: a.to_json())
+
+
+def architecture(first: str, second: str, inner: str | None = None) -> Architecture:
+    return Architecture({FIRST: first, SECOND: second, **({INNER: inner} if inner else {})})
+
+
+COSTS: dict[Decision, Cost] = {
+    (FIRST, "linear"): Cost(
+        latency_ms=2.0, weight_bytes=100_000, parameters=25_000, peak_activation_bytes=30_000
+    ),
+    (FIRST, "tanh.x2"): Cost(
+        latency_ms=4.0, weight_bytes=400_000, parameters=100_000, peak_activation_bytes=90_000
+    ),
+    (FIRST, "skip"): Cost(),
+    (SECOND, "nested"): Cost(
+        latency_ms=1.0, weight_bytes=200_000, parameters=50_000, peak_activation_bytes=20_000
+    ),
+    (SECOND, "skip"): Cost(),
+    (INNER, "narrow"): Cost(
+        latency_ms=0.5, weight_bytes=50_000, parameters=12_000, peak_activation_bytes=10_000
+    ),
+    (INNER, "wide"): Cost(
+        latency_ms=3.0, weight_bytes=300_000, parameters=75_000, peak_activation_bytes=70_000
+    ),
+}
+FIXED = Cost(latency_ms=1.0, weight_bytes=500_000, parameters=125_000, peak_activation_bytes=40_000)
+
+
+def toy_table(calibration: Calibration | None = None) -> CostTable:
+    """Costs in round numbers; from 1 ms (all skipped) to 9 ms."""
+    return CostTable(
+        device="toy",
+        threads=1,
+        workload=Workload(),
+        statistic="p50",
+        options=COSTS,
+        nesting=NESTING,
+        fixed=FIXED,
+        calibration=calibration or Calibration((1.0, 2.0), (1.0, 2.0)),
+    )
+
+
+def flat_table(*choices: Mapping[str, float], fixed: float = 0.0) -> CostTable:
+    """Choices `c0`, `c1`, ... of options with these latencies, side by side."""
+    options = {
+        (f"c{i}", name): Cost(latency_ms=ms) for i, each in enumerate(choices) for name, ms in each.items()
+    }
+    nesting: dict[str, Decision | None] = dict.fromkeys(path for path, _ in options)
+    return replace(toy_table(), options=options, nesting=nesting, fixed=Cost(latency_ms=fixed))
+
+
+def new_run(path: Path, warnings: list[str] | None = None) -> Run:
+    """A fresh run directory; what it warns of goes to the list."""
+    return Run.create(path, {"made": "for a test"}, [].append if warnings is None else warnings.append)

@@ -101,7 +101,7 @@ def price_space(
     space.network.eval()
     inputs = space.example_inputs(workload.batch, workload.length)
     parts = _parts(space, inputs)
-    wholes = _whole_architectures(space, parts)
+    wholes = whole_architectures(space, inputs)
     identities = {
         f"identity/{part.inputs[0].shape}": (nn.Identity(), part.inputs[:1]) for part in parts.values()
     }
@@ -173,9 +173,9 @@ def _first_inner(
     return taken
 
 
-def _whole_architectures(space: SearchSpace, parts: Mapping[Decision, _Part]) -> list[Architecture]:
-    """The smallest, the largest and random ones between, evenly by FLOPs: seeded, the same in every run."""
-    flops = {d: static_cost(part.module, part.inputs).flops for d, part in parts.items()}
+def whole_architectures(space: SearchSpace, inputs: tuple[Tensor, ...]) -> list[Architecture]:
+    """Random ones from all over the range of FLOPs, which the table is fitted to: the same in every run."""
+    flops = {d: static_cost(part.module, part.inputs).flops for d, part in _parts(space, inputs).items()}
     generator = torch.Generator().manual_seed(0)
     drawn = {random_architecture(space.network, generator) for _ in range(200)}
     ordered = sorted(drawn, key=lambda a: (sum(flops[d] for d in a.items()), a.name))

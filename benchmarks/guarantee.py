@@ -1,0 +1,121 @@
+"""Do discretised architectures keep random budgets when the exported files are measured?
+
+    python benchmarks/guarantee.py [--budgets 30]
+
+Each budget limits one to three metrics at random; scores are drawn at random. Discretised, exported
+untrained, measured, corrected and verified in fresh processes, exactly as a search does. Printed and saved:
+how many ended over a limit, and how much of the binding limit was used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+from common import priced, save
+
+from hw_cost_models.export import export_onnx
+from nas.bench import Bench, nonzero_parameters
+from nas.budget import METRICS, Budget
+from nas.candidates import choose
+from nas.discretise import Scores
+from nas.errors import InfeasibleBudgetError
+from nas.verify import Verification, verify
+from search_spaces import Architecture, finalised, hybrid_lm, select
+
+if TYPE_CHECKING:
+    from nas.cost_table import CostTable
+
+
+def random_budget(table: CostTable, rng: np.random.Generator) -> Budget:
+    """Limits between the smallest and the dearest; drawn again until something meets them all."""
+    dearest = table.figures(table.dearest())
+    while True:
+        metrics = rng.choice(len(METRICS), size=int(rng.integers(1, 4)), replace=False)
+        limits = {}
+        for metric in (METRICS[i] for i in metrics):
+            constraint = table.constraint(metric, 1.0)
+            smallest = table.problem(Budget()).smallest(constraint)
+            assert smallest is not None
+            low, high = smallest[1], dearest[metric.name]
+            limits[metric.name] = float(low + rng.uniform(0.1, 0.9) * (high - low))
+        budget = Budget(**limits)
+        try:
+            table.problem(table.aim(budget)).check_feasible()
+        except InfeasibleBudgetError:
+            continue
+        return budget
+
+
+def keep(
+    table: CostTable, bench: Bench, budget: Budget, scores: Scores
+) -> tuple[Architecture, Verification, int]:
+    """The way of a search from scores to a verdict; also the number of corrections on it."""
+    selection = choose(
+        table,
+        budget,
+        {"scores": scores},
+        lambda architecture: -scores.of(architecture),
+        lambda architectures: bench.architectures(architectures, seed=0),
+        lambda name, compute: dict(compute()),
+        proposals=3,
+        measured=3,
+        note=print,
+    )
+    best = selection.best.architecture
+    network = finalised(select(bench.space.network, best))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        inputs = bench.space.example_inputs(bench.workload.batch, bench.workload.length)
+        export_onnx(
+            network,
+            inputs,
+            path,
+            dynamic=bench.space.dynamic,
+            input_names=bench.space.input_names,
+            output_names=bench.space.output_names,
+        )
+        verification = verify(path, nonzero_parameters(network) / 1e6, budget, bench)
+    return best, verification, len(selection.table.corrections)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--budgets", type=int, default=30)
+    count = parser.parse_args().budgets
+    space = hybrid_lm()
+    table, bench = priced(space)
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(count):
+        budget = random_budget(table, rng)
+        scores = Scores({decision: float(rng.normal()) for decision in table.options})
+        architecture, verification, corrections = keep(table, bench, budget, scores)
+        use = max(verification.measured[name] / limit for name, limit in budget.limits().items())
+        rows.append(
+            {
+                "budget": budget.limits(),
+                "architecture": dict(architecture),
+                "verdict": verification.verdict,
+                "use_of_binding_limit": use,
+                "corrections": corrections,
+                "verification": verification.to_dict(),
+            }
+        )
+        limits = ", ".join(f"{name} {limit:.3g}" for name, limit in budget.limits().items())
+        print(
+            f"{number + 1:3}/{count}  {verification.verdict:10}  use {use:6.1%}  {corrections} cut  {limits}"
+        )
+    verdicts = [row["verdict"] for row in rows]
+    summary = {verdict: verdicts.count(verdict) for verdict in sorted(set(verdicts))}
+    use = median(row["use_of_binding_limit"] for row in rows)
+    print(f"\n{summary}, median use of the binding limit {use:.1%}")
+    save("guarantee", {"verdicts": summary, "median_use": use, "budgets": rows})
+
+
+if __name__ == "__main__":
+    main()

@@ -76,6 +76,7 @@ def architecture_step(
     inputs, target = batch
     output, _ = supernet(inputs, mixture)
     task_loss = task.loss(output, target)
+    _check_finite(task_loss)
     usage = supernet.cost(mixture)
     if supernet.controller.learns:
         descend(task_loss + duals.values @ (usage - 1), optimizer, supernet.architecture_parameters())
@@ -102,8 +103,7 @@ def descend(
 
     Raises DivergedError, before anything is changed, when the loss or its gradient is not finite.
     """
-    if not math.isfinite(loss.item()):
-        raise DivergedError(f"the loss is {loss.item()}")
+    _check_finite(loss)
     optimizer.zero_grad(set_to_none=True)
     trained = list(parameters)
     for parameter, gradient in zip(
@@ -114,6 +114,11 @@ def descend(
     if not math.isfinite(norm.item()):
         raise DivergedError(f"the gradient's norm is {norm.item()} at a loss of {loss.item():.4g}")
     optimizer.step()
+
+
+def _check_finite(loss: Tensor) -> None:
+    if not math.isfinite(loss.item()):
+        raise DivergedError(f"the loss is {loss.item()}")
 
 
 def cosine(step: int, steps: int, peak: float, warm_up: int = 20) -> float:

@@ -79,8 +79,8 @@ def run_with_auxiliary(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[
 
 
 def _key(path: str) -> str:
-    """Parameter names must not hold dots."""
-    return path.replace(".", "/") or "/"
+    """Parameter names must not hold dots, be empty or be an attribute's; a choice may be called `update`."""
+    return "/" + path.replace("/", "%2F").replace(".", "/")
 
 
 class _ExpectedCost:

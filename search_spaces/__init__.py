@@ -1,8 +1,9 @@
 """What could the network be: choices, architectures, spaces, blocks and tasks."""
 
 from search_spaces.architecture import Architecture
+from search_spaces.binding import bind, capture_inputs, check, select, substitute
 from search_spaces.blocks.sparse import finalised
-from search_spaces.choice import Choice, Mixture, bind, capture_inputs, check, choices, parents, select
+from search_spaces.choice import Choice, Mixture, choices, parents
 from search_spaces.errors import DataError, SearchSpaceError, UnboundChoiceError
 from search_spaces.hybrid_lm import hybrid_lm
 from search_spaces.space import SearchSpace, Task
@@ -26,4 +27,5 @@ __all__ = [
     "hybrid_lm",
     "parents",
     "select",
+    "substitute",
 ]

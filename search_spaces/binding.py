@@ -1,0 +1,161 @@
+"""Binding: from a network with choices to one that runs.
+
+A network that holds choices never runs as it is. `bind(network, mixture)` returns a *view*: the same
+modules and parameters, with every Choice replaced by what the mixture says. Where one option runs with
+weight one, the view holds that very option and nothing else, so a single path costs what the plain network
+costs, and `select` is a copy of that same view. Because the binding is in the view and not in a global or
+on the modules, it survives activation checkpointing, which calls parts of a forward again much later.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.choice import Choice, Mixture, choices, join, module_name, parents
+from search_spaces.errors import SearchSpaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from search_spaces.architecture import Architecture
+
+
+def substitute(
+    network: nn.Module, stand_in: Callable[[str, Choice], nn.Module], prefix: str = ""
+) -> nn.Module:
+    """A view of the network in which `stand_in(path, choice)` stands for every outermost Choice.
+
+    Only modules on the way to a choice are copied, and those shallowly: parameters, buffers and everything
+    else are shared. `prefix` is the path of `network` itself.
+    """
+    views: dict[int, nn.Module] = {}
+
+    def view(module: nn.Module, path: str) -> nn.Module:
+        if id(module) not in views:
+            views[id(module)] = build(module, path)
+        return views[id(module)]
+
+    def build(module: nn.Module, path: str) -> nn.Module:
+        if isinstance(module, Choice):
+            return stand_in(path, module)
+        if not any(isinstance(part, Choice) for part in module.modules()):
+            return module
+        twin = copy.copy(module)
+        twin._modules = {
+            name: None if child is None else view(child, join(path, name))
+            for name, child in module._modules.items()
+        }
+        return twin
+
+    return view(network, prefix)
+
+
+def bind(network: nn.Module, mixture: Mixture, prefix: str = "") -> nn.Module:
+    """A view of the network in which every reached Choice runs as the mixture says; parameters are shared.
+
+    Raises SearchSpaceError when the mixture lacks a reached choice or names an option it does not have.
+    """
+
+    def stand_in(path: str, choice: Choice) -> nn.Module:
+        weights = mixture.weights.get(path)
+        if not weights:
+            raise SearchSpaceError(f"the mixture says nothing about choice {path!r}")
+        running = {
+            name: bind(choice.option(name), mixture, join(path, module_name(name))) for name in weights
+        }
+        if len(running) == 1 and None in weights.values():
+            return next(iter(running.values()))
+        return _Mixed(path, running, weights)
+
+    return substitute(network, stand_in, prefix)
+
+
+class _Mixed(nn.Module):
+    """What stands in a view where a choice runs under weights that carry a gradient."""
+
+    def __init__(
+        self, path: str, options: Mapping[str, nn.Module], weights: Mapping[str, Tensor | None]
+    ) -> None:
+        super().__init__()
+        self.path = path
+        self.names = tuple(options)
+        self.running = nn.ModuleList(options.values())
+        self.weights = tuple(weights.values())
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        outputs = [option(x, *context) for option in self.running]
+        if len(outputs) == 1:
+            return _single_path(outputs[0], x, self.weights[0])
+        for name, y in zip(self.names, outputs, strict=True):
+            if y.shape != outputs[0].shape:
+                raise SearchSpaceError(
+                    f"choice {self.path!r}: option {name!r} returns shape {tuple(y.shape)}, "
+                    f"option {self.names[0]!r} returns {tuple(outputs[0].shape)}; options must agree"
+                )
+        return torch.stack(
+            [y if w is None else w * y for w, y in zip(self.weights, outputs, strict=True)]
+        ).sum(0)
+
+
+def _single_path(y: Tensor, x: Tensor, weight: Tensor | None) -> Tensor:
+    """The sampled option's output exactly, with a gradient to its weight: <dL/dy, y - x>.
+
+    The identity is the reference point: what every option has in common (the residual stream) says nothing
+    about which is better, and without it the estimate has far less variance.
+    """
+    if weight is None:
+        return y
+    reference = x if x.shape == y.shape else torch.zeros_like(y)
+    return y + (weight - 1) * (y - reference).detach()
+
+
+def select(network: nn.Module, architecture: Architecture) -> nn.Module:
+    """The architecture as a plain network of its own: a copy without choices, weights inherited.
+
+    Raises SearchSpaceError when the architecture does not fit the network's choices.
+    """
+    check(network, architecture)
+    return copy.deepcopy(bind(network, Mixture.of(architecture)))
+
+
+def check(network: nn.Module, architecture: Architecture) -> None:
+    """Raises SearchSpaceError unless the architecture decides exactly the choices it reaches."""
+    found, nesting = choices(network), parents(network)
+    unknown = [path for path in architecture if path not in found]
+    if unknown:
+        raise SearchSpaceError(f"no choice {unknown[0]!r}; the choices are {', '.join(found)}")
+    for path, choice in found.items():
+        outer = nesting[path]
+        reached = outer is None or architecture.get(outer[0]) == outer[1]
+        if reached and path not in architecture:
+            raise SearchSpaceError(f"the architecture does not decide choice {path!r}")
+        if not reached and path in architecture:
+            raise SearchSpaceError(f"choice {path!r} is decided but not reached under {outer}")
+        if reached:
+            choice.option(architecture[path])
+
+
+def capture_inputs(network: nn.Module, inputs: tuple[Tensor, ...]) -> dict[str, tuple[Tensor, ...]]:
+    """What each choice is called with, in one forward that runs every option.
+
+    Raises SearchSpaceError, naming choice and option, where an option changes the shape.
+    """
+    captured: dict[str, tuple[Tensor, ...]] = {}
+    found = choices(network)
+    even = Mixture({p: {o: torch.tensor(1.0 / len(c.options)) for o in c.options} for p, c in found.items()})
+    view = bind(network, even)
+
+    def spy(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        assert isinstance(module, _Mixed)
+        captured[module.path] = tuple(t.detach() for t in args)
+
+    for module in view.modules():
+        if isinstance(module, _Mixed):  # the view's own stand-in: the user's modules are not touched
+            module.register_forward_pre_hook(spy)
+    with torch.no_grad():
+        view(*inputs)
+    return captured

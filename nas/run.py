@@ -106,7 +106,7 @@ class Run:
         folder = self.path / "checkpoints" / loop
         folder.mkdir(parents=True, exist_ok=True)
         weights = folder / f"{step:06d}.safetensors"
-        data = save_tensors({name: tensor.detach().clone() for name, tensor in tensors.items()})
+        data = pack_tensors(tensors)
         write_atomic(weights, data)
         write_json(weights.with_suffix(".json"), {"step": step, "weights_sha256": digest(data)})
         for old in sorted(folder.glob("*.json"))[:-2]:
@@ -124,6 +124,12 @@ class Run:
                 continue
             return Checkpoint(facts["step"], tensors)
         return None
+
+
+def pack_tensors(tensors: Mapping[str, Tensor]) -> bytes:
+    """A safetensors file. The format knows no shared memory and no strides: each tensor is written out."""
+    whole = {n: t.detach().clone(memory_format=torch.contiguous_format) for n, t in tensors.items()}
+    return save_tensors(whole)
 
 
 def read_tensors(path: Path, sha256: str) -> dict[str, Tensor]:

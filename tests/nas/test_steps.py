@@ -18,7 +18,7 @@ from nas.steps import Duals, architecture_step, cosine, descend, set_rate, weigh
 from nas.supernet import Supernet
 from nas.train import make_optimizer
 from search_spaces import Mixture
-from tests.nas.toys import Toy, ToyTask, architecture, toy_table
+from tests.nas.toys import Toy, ToyTask, architecture, same, toy_table
 
 TEACHER = Mixture.of(architecture("tanh.x2", "nested", "wide"))
 BUDGET = Budget(latency_ms=2.0, memory_mb=9.0)
@@ -30,16 +30,6 @@ def _supernet(controller: object = None) -> Supernet:
 
 def _state(*holders: nn.Module | torch.optim.Optimizer) -> list[object]:
     return [copy.deepcopy(holder.state_dict()) for holder in holders]
-
-
-def _equal(a: object, b: object) -> bool:
-    if isinstance(a, Tensor):
-        return isinstance(b, Tensor) and torch.equal(a, b)
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(_equal(a[k], b[k]) for k in a)
-    if isinstance(a, list):
-        return isinstance(b, list) and len(a) == len(b) and all(map(_equal, a, b))
-    return a == b
 
 
 class NanGradient(torch.autograd.Function):
@@ -65,9 +55,9 @@ def test_nothing_changes_when_a_step_diverges(cause: str) -> None:
     loss = NanGradient.apply(output) if factor is None else output * factor
     with pytest.raises(DivergedError, match="gradient's norm is nan" if factor is None else "the loss is"):
         descend(loss, optimizer, linear.parameters())
-    assert _equal(before, _state(linear, optimizer))
+    assert same(before, _state(linear, optimizer))
     descend(linear(torch.ones(2, 3)).sum(), optimizer, linear.parameters())
-    assert not _equal(before[0], linear.state_dict()), "and a healthy step goes on from there"
+    assert not same(before[0], linear.state_dict()), "and a healthy step goes on from there"
 
 
 def test_descend_is_one_clipped_step_of_the_optimizer() -> None:
@@ -132,10 +122,10 @@ def test_mixtures_of_any_controller_leave_the_other_level_alone(controller: obje
     for _ in range(3):
         before = _state(supernet.network)
         architecture_step(supernet, task, batch, supernet.sample(draws), duals, alpha)
-        assert _equal(before, _state(supernet.network))
+        assert same(before, _state(supernet.network))
         before = _state(supernet.alpha)
         weight_step(supernet, task, batch, supernet.sample(draws), TEACHER, weights)
-        assert _equal(before, _state(supernet.alpha))
+        assert same(before, _state(supernet.alpha))
     moved = any(bool(a.any()) for a in supernet.architecture_parameters())
     assert moved == supernet.controller.learns
 

@@ -172,3 +172,18 @@ def flat_table(*choices: Mapping[str, float], fixed: float = 0.0) -> CostTable:
 def new_run(path: Path, warnings: list[str] | None = None) -> Run:
     """A fresh run directory; what it warns of goes to the list."""
     return Run.create(path, {"made": "for a test"}, [].append if warnings is None else warnings.append)
+
+
+class Killed(BaseException):
+    """What `kill -9` would be, if Python heard of it."""
+
+
+def same(a: object, b: object) -> bool:
+    """Bit for bit, through dictionaries, lists and tuples."""
+    if isinstance(a, Tensor):
+        return isinstance(b, Tensor) and a.dtype == b.dtype and torch.equal(a, b)
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(same, a, b))
+    return a == b

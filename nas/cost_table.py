@@ -168,7 +168,7 @@ def _dearer(cost: Cost, correction: Correction) -> Cost:
     if correction.metric == "latency_ms":
         return replace(cost, latency_ms=cost.latency_ms * correction.measured / correction.predicted)
     if correction.metric == "memory_mb":
-        missed = (correction.measured - correction.predicted) * 1e6
+        missed = math.ceil((correction.measured - correction.predicted) * 1e6)
         return replace(cost, peak_activation_bytes=cost.peak_activation_bytes + missed)
     raise ValueError(f"{correction.metric} is counted, not measured: there is nothing to correct")
 
@@ -184,10 +184,11 @@ def _readable(cost: Cost) -> dict[str, float]:
 
 
 def _cost(data: Mapping[str, float]) -> Cost:
+    """Bytes and parameters are whole numbers: rounding makes the way there and back exact."""
     return Cost(
         latency_ms=data["latency_ms"],
-        weight_bytes=data["weight_mb"] * 1e6,
-        peak_activation_bytes=data["peak_activation_mb"] * 1e6,
-        parameters=data["params_m"] * 1e6,
+        weight_bytes=round(data["weight_mb"] * 1e6),
+        peak_activation_bytes=round(data["peak_activation_mb"] * 1e6),
+        parameters=round(data["params_m"] * 1e6),
         flops=data["flops"],
     )

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau, spearmanr
 
 from nas.discretise import Decision, Scores
+from nas.settings import FEWEST_EVALUATIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,10 +75,10 @@ def fit_scores(
     architectures: Sequence[Architecture],
     losses: Sequence[float],
 ) -> FittedScores:
-    """Fits `-losses`. At least ten evaluations are needed (ValueError)."""
-    if len(architectures) < 2 * FOLDS:
+    """Fits `-losses`. Raises ValueError for fewer than FEWEST_EVALUATIONS."""
+    if len(architectures) < FEWEST_EVALUATIONS:
         raise ValueError(
-            f"{len(architectures)} evaluations are too few to fit scores: give at least {2 * FOLDS}"
+            f"{len(architectures)} evaluations are too few to fit scores: give at least {FEWEST_EVALUATIONS}"
         )
     quality = -np.array(losses)
     alone = _features(architectures, [(p, o) for p, options in choices.items() for o in options])

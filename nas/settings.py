@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,12 +15,15 @@ if TYPE_CHECKING:
 
 Schedule = Literal["staged", "joint"]
 
+FEWEST_EVALUATIONS = 10
+"""Scores are fitted on some and judged on others."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
     """How much work each phase does. Counted in steps and never in seconds, so that a seed repeats a run.
 
-    Raises BadInputError for a count that is not positive.
+    Raises BadInputError for a value that is not positive, and for fewer evaluations than can be fitted.
     """
 
     supernet_steps: int
@@ -44,8 +48,14 @@ class Effort:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            if getattr(self, field.name) <= 0:
-                raise BadInputError(f"effort.{field.name}: {getattr(self, field.name)} is not positive")
+            value = getattr(self, field.name)
+            if not (value > 0 and math.isfinite(value)):
+                raise BadInputError(f"effort.{field.name}: {value} is not a positive number")
+        if self.evaluations < FEWEST_EVALUATIONS:
+            raise BadInputError(
+                f"effort.evaluations: {self.evaluations} is not enough to fit scores; "
+                f"give at least {FEWEST_EVALUATIONS}"
+            )
 
 
 _STANDARD = Effort(

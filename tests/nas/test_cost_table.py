@@ -1,0 +1,191 @@
+"""The cost table by hand arithmetic on the toy's round figures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hw_cost_models.cost import Cost
+from nas.budget import METRICS, Budget, figures
+from nas.cost_table import Calibration, Correction, CostTable
+from nas.discretise import Scores
+from tests.nas.toys import COSTS, FIRST, FIXED, INNER, OPTIONS, SECOND, architecture, architectures, toy_table
+
+if TYPE_CHECKING:
+    from search_spaces import Architecture
+
+WIDE = architecture("tanh.x2", "nested", "wide")
+NARROW = architecture("linear", "nested", "narrow")
+NOTHING = architecture("skip", "skip")
+
+
+@pytest.mark.parametrize(
+    ("taken", "latency_ms", "memory_mb", "params_m"),
+    [
+        # fixed 1 ms, 0.5 MB of weights, 0.125 M parameters, 0.04 MB at its peak
+        (NOTHING, 1.0, 0.5 + 0.04, 0.125),
+        (NARROW, 1 + 2 + 1 + 0.5, 0.5 + 0.1 + 0.2 + 0.05 + 0.04, 0.125 + 0.025 + 0.05 + 0.012),
+        (WIDE, 1 + 4 + 1 + 3, 0.5 + 0.4 + 0.2 + 0.3 + 0.09, 0.125 + 0.1 + 0.05 + 0.075),
+    ],
+)
+def test_figures_by_hand(taken: Architecture, latency_ms: float, memory_mb: float, params_m: float) -> None:
+    table = toy_table()
+    expected = {"latency_ms": latency_ms, "memory_mb": memory_mb, "params_m": params_m}
+    assert table.figures(taken) == pytest.approx(expected)
+    assert figures(table.cost(taken)) == table.figures(taken)
+
+
+def test_choices_in_the_order_of_the_network() -> None:
+    assert toy_table().choices == OPTIONS
+    assert list(toy_table().choices) == [FIRST, SECOND, INNER]
+
+
+def test_dearest_by_brute_force() -> None:
+    table = toy_table()
+    assert table.dearest() == max(architectures(), key=lambda a: table.figures(a)["latency_ms"]) == WIDE
+    upside_down = replace(
+        table, options={**COSTS, (SECOND, "skip"): Cost(latency_ms=4.5), (FIRST, "skip"): Cost(latency_ms=9)}
+    )
+    assert upside_down.dearest() == architecture("skip", "skip")
+
+
+@pytest.mark.parametrize("taken", architectures(), ids=lambda a: "-".join(a.values()))
+def test_constraints_agree_with_figures(taken: Architecture) -> None:
+    table = toy_table()
+    for metric in METRICS:
+        assert table.constraint(metric, 1.0).of(taken) == pytest.approx(table.figures(taken)[metric.name])
+
+
+def test_the_solver_works_within_the_budget() -> None:
+    problem = toy_table().problem(Budget(latency_ms=4.5, params_m=0.2))
+    assert [(c.name, c.limit) for c in problem.constraints] == [("latency_ms", 4.5), ("params_m", 0.2)]
+    allowed = {NOTHING, architecture("linear", "skip"), architecture("skip", "nested", "narrow")}
+    found = {s.architecture for s in problem.ranked(Scores({}))}
+    assert found == allowed  # `tanh.x2` has 5 ms, `linear` beside `nested` 0.212 M parameters
+
+
+# -------------------------------------------------------------------------------------- aim
+
+
+def test_the_solver_aims_below_latency_by_the_residual() -> None:
+    # Relative errors 3 % and -4 %: root mean square 3.5355 %.
+    table = toy_table(Calibration((1.03, 1.92), (1.0, 2.0)))
+    assert table.calibration.residual == pytest.approx(((0.03**2 + 0.04**2) / 2) ** 0.5)
+    budget = Budget(latency_ms=10.0, memory_mb=3.0)
+    aimed = table.aim(budget)
+    assert aimed.latency_ms == pytest.approx(10 * (1 - 0.0353553))
+    assert (aimed.memory_mb, aimed.params_m) == (3.0, None)
+    assert table.aim(Budget(memory_mb=3.0)) == Budget(memory_mb=3.0)
+    wild = toy_table(Calibration((3.0,), (1.0,)))
+    assert wild.aim(budget).latency_ms == pytest.approx(9.0), "never more than a tenth"
+
+
+def test_no_whole_architectures_no_residual() -> None:
+    assert Calibration((), ()).residual == 0.0
+
+
+# ------------------------------------------------------------------------------- corrections
+
+_architectures = st.sampled_from(architectures())
+
+
+@given(
+    taken=_architectures,
+    metric=st.sampled_from(["latency_ms", "memory_mb"]),
+    factor=st.floats(0.5, 2.0),
+)
+def test_a_correction_raises_what_was_measured_and_lowers_nothing(
+    taken: Architecture, metric: str, factor: float
+) -> None:
+    table = toy_table()
+    predicted = table.figures(taken)[metric]
+    corrected = table.corrected(Correction(taken, metric, predicted, predicted * factor))
+    assert corrected.figures(taken)[metric] == pytest.approx(max(predicted, predicted * factor), abs=2e-6)
+    for other in architectures():
+        before, after = table.figures(other), corrected.figures(other)
+        assert all(after[name] >= before[name] for name in before)
+        assert {n: v for n, v in after.items() if n != metric} == {
+            n: v for n, v in before.items() if n != metric
+        }
+    for decision, cost in corrected.options.items():
+        if decision not in taken.items() or factor <= 1:
+            assert cost == COSTS[decision], "not measured, not touched"
+    assert len(corrected.corrections) == (factor > 1)
+
+
+def test_a_correction_of_latency_by_hand() -> None:
+    """4.5 ms predicted, 5.4 measured: what it is made of becomes 1.2 times as dear."""
+    corrected = toy_table().corrected(Correction(NARROW, "latency_ms", 4.5, 5.4))
+    raised = {d: c.latency_ms for d, c in corrected.options.items()}
+    assert raised == pytest.approx(
+        {
+            (FIRST, "linear"): 2.4,
+            (FIRST, "tanh.x2"): 4.0,
+            (FIRST, "skip"): 0.0,
+            (SECOND, "nested"): 1.2,
+            (SECOND, "skip"): 0.0,
+            (INNER, "narrow"): 0.6,
+            (INNER, "wide"): 3.0,
+        }
+    )
+    assert corrected.fixed.latency_ms == pytest.approx(1.2)
+    assert replace(corrected.fixed, latency_ms=1.0) == FIXED
+
+
+def test_corrections_add_up() -> None:
+    table = toy_table()
+    for taken, measured in ((NARROW, 5.4), (WIDE, 9.9), (NARROW, 5.8)):
+        predicted = table.figures(taken)["latency_ms"]
+        table = table.corrected(Correction(taken, "latency_ms", predicted, measured))
+        assert table.figures(taken)["latency_ms"] == pytest.approx(measured)
+    assert [c.measured for c in table.corrections] == [5.4, 9.9, 5.8]
+
+
+def test_what_is_counted_is_not_corrected() -> None:
+    with pytest.raises(ValueError, match="params_m is counted, not measured"):
+        toy_table().corrected(Correction(WIDE, "params_m", 0.35, 0.36))
+
+
+# -------------------------------------------------------------------------------------- JSON
+
+_bytes = st.integers(0, 2**40).map(float)
+_costs = st.builds(
+    Cost,
+    latency_ms=st.floats(0, 1e4),
+    flops=_bytes,
+    weight_bytes=_bytes,
+    parameters=_bytes,
+    peak_activation_bytes=_bytes,
+)
+
+
+@given(option=_costs, fixed=_costs, predicted=st.floats(0.1, 100), factor=st.floats(1.0, 1.5))
+def test_a_table_survives_json(option: Cost, fixed: Cost, predicted: float, factor: float) -> None:
+    """Exactly: what a resumed run reads is what the run before it used."""
+    table = replace(
+        toy_table(Calibration((predicted, 2.0), (1.5, 2.5))),
+        options={**COSTS, (FIRST, "linear"): option},
+        fixed=fixed,
+    )
+    for metric in ("latency_ms", "memory_mb"):
+        figure = table.figures(NARROW)[metric]
+        table = table.corrected(Correction(NARROW, metric, figure, figure * factor))
+    assert CostTable.from_dict(json.loads(json.dumps(table.to_dict()))) == table
+
+
+def test_the_public_form() -> None:
+    public = toy_table().to_dict()
+    assert set(public) >= {"device", "workload", "threads", "statistic", "choices", "fixed"}
+    assert public["choices"][FIRST]["linear"] == {
+        "latency_ms": 2.0,
+        "weight_mb": 0.1,
+        "peak_activation_mb": 0.03,
+        "params_m": 0.025,
+        "flops": 0.0,
+    }
+    assert public["nesting"][INNER] == [SECOND, "nested"]

@@ -10,7 +10,7 @@ runs again; a cost never goes down within a run, so this ends.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,8 +64,12 @@ class Selection:
 
     @property
     def best(self) -> Candidate:
-        """The best-ranked that fits; where none was found to fit, the one that came nearest."""
-        fitting = [c for c in self.ranked if c.fits]
+        """The best-ranked that fits; where none was found to fit, the one that came nearest.
+
+        Where nothing is measured, all of them fit by prediction.
+        """
+        unmeasured = all(c.measured is None for c in self.ranked)
+        fitting = [c for c in self.ranked if c.fits or unmeasured]
         return fitting[0] if fitting else min(self.ranked, key=lambda c: _overshoot(c, self.budget))
 
     @property
@@ -103,12 +107,13 @@ def choose(
             return {"candidates": [c.to_dict() for c in found.values()]}
 
         data = once(f"attempt-{attempt}.json", compute)
+        measured_before = {a for a, c in selection.candidates.items() if c.measured is not None}
         selection.candidates = {
             c.architecture: c for c in (Candidate.from_dict(entry) for entry in data["candidates"])
         }
         if measure is None:
             break
-        _correct(selection, attempt, note)
+        _correct(selection, measured_before, attempt, note)
         if selection.settled:
             break
     return selection
@@ -154,6 +159,8 @@ def _measured(
     """Measures the best-ranked candidates that were not measured yet."""
     ranked = sorted(found.values(), key=lambda c: c.shared_loss)
     open_ = list(itertools.islice((c for c in ranked if c.measured is None), count))
+    if not open_:
+        return found
     figures = measure([c.architecture for c in open_])
     updated = dict(found)
     for candidate, measured in zip(open_, figures, strict=True):
@@ -169,19 +176,20 @@ def _misses(measured: Mapping[str, float], budget: Budget) -> Iterable[str]:
             yield metric.name
 
 
-def _correct(selection: Selection, attempt: int, note: Callable[[str], None]) -> None:
+def _correct(
+    selection: Selection, measured_before: Collection[Architecture], attempt: int, note: Callable[[str], None]
+) -> None:
     """Makes dearer what was measured above its prediction and, with that, above a limit."""
-    known = {c.architecture for c in selection.table.corrections}
     for candidate in selection.candidates.values():
-        if candidate.fits is not False or candidate.architecture in known:
+        if candidate.fits is not False or candidate.architecture in measured_before:
             continue
         assert candidate.measured is not None
         for name in _misses(candidate.measured, selection.budget):
             metric = next(m for m in METRICS if m.name == name)
             predicted = selection.table.figures(candidate.architecture)[name]
             correction = Correction(candidate.architecture, name, predicted, candidate.measured[name])
-            selection.table = selection.table.corrected(correction)
+            before, selection.table = selection.table, selection.table.corrected(correction)
             note(
                 f"attempt {attempt}: {metric.title} {candidate.measured[name]:.4g} {metric.unit} measured, "
-                f"{predicted:.4g} predicted: corrected, cut off"
+                f"{predicted:.4g} predicted: {'' if selection.table is before else 'corrected, '}cut off"
             )

@@ -24,7 +24,7 @@ from nas.discretise import Decision, Scores
 from nas.settings import FEWEST_EVALUATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from search_spaces import Architecture
 
@@ -102,14 +102,16 @@ def fit_scores(
         evaluations=len(quality),
         pairs=pairs,
         ridge=ridge,
-        held_out_kendall=_correlation(kendalltau(held_out, quality[~train]).statistic),
-        held_out_spearman=_correlation(spearmanr(held_out, quality[~train]).statistic),
+        held_out_kendall=_correlation(kendalltau, held_out, quality[~train]),
+        held_out_spearman=_correlation(spearmanr, held_out, quality[~train]),
     )
 
 
-def _correlation(value: float) -> float:
-    """A constant prediction has no rank correlation: it orders nothing."""
-    return 0.0 if np.isnan(value) else float(value)
+def _correlation(rank: Callable[[Array, Array], Any], predicted: Array, found: Array) -> float:
+    """What is constant has no rank correlation: it orders nothing."""
+    if np.ptp(predicted) == 0 or np.ptp(found) == 0:
+        return 0.0
+    return float(rank(predicted, found).statistic)
 
 
 def _features(architectures: Sequence[Architecture], decisions: Sequence[Decision]) -> Array:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from hw_cost_models.evaluating import evaluating
 from search_spaces import Architecture, Mixture, Task, bind
 
 if TYPE_CHECKING:
@@ -17,11 +18,9 @@ if TYPE_CHECKING:
 
 @torch.no_grad()
 def evaluate(network: nn.Module, task: Task, batches: Sequence[Batch]) -> float:
-    """Mean loss over the batches; the network's mode is left as it was found."""
-    training = network.training
-    network.eval()
-    losses = [task.loss(network(*inputs), target).item() for inputs, target in batches]
-    network.train(training)
+    """Mean loss over the batches in evaluation mode, which is left as it was found."""
+    with evaluating(network):
+        losses = [task.loss(network(*inputs), target).item() for inputs, target in batches]
     return sum(losses) / len(losses)
 
 
@@ -29,5 +28,4 @@ def shared_loss(
     network: nn.Module, architecture: Architecture, task: Task, batches: Sequence[Batch]
 ) -> float:
     """Loss of an architecture with the supernet's shared weights."""
-    network.eval()
     return evaluate(bind(network, Mixture.of(architecture)), task, batches)

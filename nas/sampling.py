@@ -150,7 +150,7 @@ def _tilted(
         for i, place in reversed(list(enumerate(outer))):
             if place is not None:  # an option weighs what may be chosen inside it
                 logits[:, place[0], place[1]] += np.logaddexp.reduce(logits[:, i], axis=1)
-        p = np.exp(logits - logits.max(2, keepdims=True))
+        p: NDArray[np.float64] = np.exp(logits - logits.max(2, keepdims=True))
         p /= p.sum(2, keepdims=True)
         dear = _expected(p, cost, outer) > targets
         low, high = np.where(dear, middle, low), np.where(dear, high, middle)

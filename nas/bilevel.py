@@ -53,9 +53,9 @@ class Bilevel:
     def learn_architecture(self) -> None:
         """Staged, second: the weights are frozen."""
         draws, duals, optimizer = generator(self.seed, "architecture"), self._duals(), self._alpha_optimizer()
-        step = self._architecture_step(draws, duals, optimizer)
-        state = State({"alpha": self.supernet.alpha}, {"alpha": optimizer}, draws, {"duals": duals.values})
         steps = self.effort.architecture_steps
+        step = self._architecture_step(draws, duals, optimizer, steps)
+        state = State({"alpha": self.supernet.alpha}, {"alpha": optimizer}, draws, {"duals": duals.values})
         self._loop("2-architecture", steps, state, lambda i: {"phase": "architecture", **step(i)})
 
     def train_jointly(self) -> None:
@@ -63,10 +63,10 @@ class Bilevel:
         draws, duals = generator(self.seed, "joint"), self._duals()
         weights, alpha = self._weight_optimizer(), self._alpha_optimizer()
         weight = self._weight_step(draws, weights, lambda: self.supernet.sample(draws))
-        architecture = self._architecture_step(draws, duals, alpha)
+        steps = self.effort.supernet_steps
+        architecture = self._architecture_step(draws, duals, alpha, steps)
         optimizers = {"weights": weights, "alpha": alpha}
         state = State({"supernet": self.supernet}, optimizers, draws, {"duals": duals.values})
-        steps = self.effort.supernet_steps
         self._loop("1-joint", steps, state, lambda i: {**weight(i), **architecture(i), "phase": "joint"})
 
     def _loop(self, name: str, steps: int, state: State, step: Callable[[int], dict[str, object]]) -> None:
@@ -88,7 +88,7 @@ class Bilevel:
         return step
 
     def _architecture_step(
-        self, draws: torch.Generator, duals: Duals, optimizer: torch.optim.Optimizer
+        self, draws: torch.Generator, duals: Duals, optimizer: torch.optim.Optimizer, steps: int
     ) -> Callable[[int], dict[str, object]]:
         def step(i: int) -> dict[str, object]:
             self.supernet.eval()
@@ -100,7 +100,7 @@ class Bilevel:
                 "expected": {n: u * v for (n, v), u in zip(self.limits.items(), usage.tolist(), strict=True)},
                 "duals": dict(zip(self.limits, duals.values.tolist(), strict=True)),
             }
-            if i % PROBABILITIES_EVERY == 0 or i + 1 == self.effort.architecture_steps:
+            if i % PROBABILITIES_EVERY == 0 or i + 1 == steps:
                 record["probabilities"] = {path: p.tolist() for path, p in mixture.probabilities.items()}
             return record
 

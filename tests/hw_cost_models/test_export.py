@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hw_cost_models.errors import HardwareCostError
-from hw_cost_models.export import export_many, export_onnx, feeds
+from hw_cost_models.export import _batches, export_many, export_onnx, feeds
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,3 +93,12 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
         export_many({"good": (nn.Identity(), (x,)), "bad": (_Stubborn(), (x,))}, tmp_path, {})
     with pytest.raises(HardwareCostError, match=r"^_Stubborn cannot be exported: \w+"):
         export_onnx(_Stubborn(), (x,), tmp_path / "x.onnx", dynamic={}, input_names="x", output_names="y")
+
+
+def test_batches_keep_the_order_and_stay_small() -> None:
+    def item(modules: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
+        return nn.Sequential(*(nn.Identity() for _ in range(modules - 1))), ()
+
+    sizes = {"a": 50, "b": 70, "c": 1, "huge": 500, "d": 119, "e": 1}
+    batches = _batches({name: item(size) for name, size in sizes.items()})
+    assert batches == [["a", "b"], ["c"], ["huge"], ["d", "e"]]

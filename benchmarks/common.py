@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hw_cost_models.cost import Workload
-from hw_cost_models.device import Device, load_device
+from hw_cost_models.device import load_device
 from nas.bench import Bench
 from nas.environment import environment
-from nas.pricing import price_on
+from nas.pricing import assembly_of, price_on
 from nas.progress import Silent
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def priced(
     space: SearchSpace, threads: int = 1, statistic: Statistic = "p50", rounds: int = 25
 ) -> tuple[CostTable, Bench]:
     """The cost table on this machine and a bench that states its figures as of that table."""
-    device: Device = load_device("local").with_threads(threads)
-    workload = Workload()
-    table, anchors = price_on(device, space, workload, statistic, rounds=rounds, progress=Silent())
-    return table, Bench(space, device, workload, statistic, anchors, rounds)
+    device, workload = load_device("local").with_threads(threads), Workload()
+    assembly = assembly_of(space, workload)
+    table, anchors = price_on(device, assembly, workload, statistic, rounds, Silent())
+    return table, Bench(assembly, device, statistic, anchors, rounds)

@@ -67,17 +67,16 @@ def keep(
         note=print,
     )
     best = selection.best.architecture
-    network = finalised(select(bench.space.network, best))
+    network = finalised(select(bench.assembly.network, best))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
-        inputs = bench.space.example_inputs(bench.workload.batch, bench.workload.length)
         export_onnx(
             network,
-            inputs,
+            bench.assembly.inputs,
             path,
-            dynamic=bench.space.dynamic,
-            input_names=bench.space.input_names,
-            output_names=bench.space.output_names,
+            dynamic=bench.assembly.space.dynamic,
+            input_names=bench.assembly.space.input_names,
+            output_names=bench.assembly.space.output_names,
         )
         verification = verify(path, nonzero_parameters(network) / 1e6, budget, bench)
     return best, verification, len(selection.table.corrections)

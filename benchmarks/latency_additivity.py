@@ -100,9 +100,9 @@ def main() -> None:
     arguments = parser.parse_args()
     space = hybrid_lm()
     table, bench = priced(space, arguments.threads)
-    known = set(whole_architectures(space, space.example_inputs(1, 256)))
+    known = set(whole_architectures(bench.assembly, {d: cost.flops for d, cost in table.options.items()}))
     budgetless = table.figures(table.dearest())["latency_ms"]
-    print(f"{budgetless:.2f} ms the dearest, residual of the table {table.calibration.residual:.1%}")
+    print(f"{budgetless:.2f} ms the dearest, residual of the table {table.calibration.latency.residual:.1%}")
     results = {
         "whole range": compare(table, bench, spread(table, known, arguments.networks)),
         "full depth, inside ±10 %": compare(table, bench, banded(table, known, arguments.networks)),

@@ -11,7 +11,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hw_cost_models.cost import Cost, CostModel, Item, Workload
+    from hw_cost_models.assembly import Marked, assemble
+    from hw_cost_models.cost import Cost, CostModel, Item, Statistic, Workload
     from hw_cost_models.device import Device, Figure, Roofline, device_names, load_device
     from hw_cost_models.errors import (
         DamagedFileError,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from hw_cost_models.export import export_many, export_onnx, feeds
     from hw_cost_models.files import digest, read_json, write_atomic, write_json
     from hw_cost_models.latency_table import LatencyTable
-    from hw_cost_models.measure import Measurement, Statistic, Timing, drift
+    from hw_cost_models.measure import Measurement, Timing, drift
     from hw_cost_models.roofline import RooflineModel
     from hw_cost_models.structure import structure_key
     from hw_cost_models.trace import Storage, peak_bytes, static_cost
@@ -38,6 +39,7 @@ __all__ = [
     "HardwareCostError",
     "Item",
     "LatencyTable",
+    "Marked",
     "Measurement",
     "MeasurementError",
     "Roofline",
@@ -47,6 +49,7 @@ __all__ = [
     "Timing",
     "UnknownOperatorError",
     "Workload",
+    "assemble",
     "device_names",
     "digest",
     "drift",
@@ -63,7 +66,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "cost": ("Cost", "CostModel", "Item", "Workload"),
+    "assembly": ("Marked", "assemble"),
+    "cost": ("Cost", "CostModel", "Item", "Statistic", "Workload"),
     "device": ("Device", "Figure", "Roofline", "device_names", "load_device"),
     "errors": (
         "DamagedFileError",
@@ -75,7 +79,7 @@ _HOMES = {
     "export": ("export_many", "export_onnx", "feeds"),
     "files": ("digest", "read_json", "write_atomic", "write_json"),
     "latency_table": ("LatencyTable",),
-    "measure": ("Measurement", "Statistic", "Timing", "drift"),
+    "measure": ("Measurement", "Timing", "drift"),
     "roofline": ("RooflineModel",),
     "structure": ("structure_key",),
     "trace": ("Storage", "peak_bytes", "static_cost"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +58,21 @@ Item = tuple["nn.Module", tuple["Tensor", ...]]
 """A module and the inputs to price it with."""
 
 
+Statistic = Literal["p10", "p50", "p95"]
+"""Which percentile of single runs a latency is: the 10th is the quiet machine's, the 50th the usual one."""
+
+
 class CostModel(Protocol):
     """Prices many modules in one call, because a fair measurement visits all of them in the same rounds."""
 
-    def price(self, items: Mapping[str, Item]) -> dict[str, Cost]: ...
+    def price(self, items: Mapping[str, Item]) -> dict[str, Cost]:
+        """Every cost by name; the latency is the quiet machine's, p10 where it is measured."""
+        ...
+
+    def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:
+        """The latencies alone. A model that does not measure has one for every statistic."""
+        ...
+
+    def peak_bytes(self, items: Mapping[str, Item]) -> dict[str, float]:
+        """The peaks of activations alone."""
+        ...

@@ -10,7 +10,9 @@ import os
 import platform
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +21,19 @@ import platformdirs
 from hw_cost_models.errors import DamagedFileError
 from hw_cost_models.export import export_many, feeds
 from hw_cost_models.files import digest, read_json, write_json
-from hw_cost_models.measure import Measurement, Statistic, Timing, drift, measure
+from hw_cost_models.measure import Measurement, Timing, drift, measure
 from hw_cost_models.structure import structure_key
 from hw_cost_models.trace import static_cost
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hw_cost_models.cost import Cost, Item
+    from hw_cost_models.cost import Cost, Item, Statistic
     from hw_cost_models.device import Device
     from hw_cost_models.measure import Progress
+
+Export = Callable[["Mapping[str, Item]", Path], "dict[str, Path]"]
+"""Writes each item's ONNX file into the folder. The names are structure keys."""
 
 _FORMAT = 1
 _COMPARABLE = (0.7, 1.4)
@@ -46,7 +51,8 @@ class _Entry:
 class LatencyTable:
     """A CostModel that measures on this machine. Not for several threads at once.
 
-    `dynamic` names the dimensions that stay free in the exported files, as networks are exported. The cache
+    `dynamic` names the dimensions that stay free in the exported files, as networks are exported; `export`
+    makes those files where there is a faster way than exporting each module, by structure key. The cache
     lies in the folder `cache`, by default the user's cache folder or $DNAS_CACHE_DIR. `warnings` tells what
     the user should know: a cache that was damaged, incomparable or could not be written.
     """
@@ -56,6 +62,7 @@ class LatencyTable:
         device: Device,
         *,
         dynamic: Mapping[int, str],
+        export: Export | None = None,
         cache: Path | None = None,
         rounds: int = 25,
         seed: int = 0,
@@ -63,6 +70,7 @@ class LatencyTable:
     ) -> None:
         self.device = device
         self.dynamic = dict(dynamic)
+        self.export = export or partial(export_many, dynamic=self.dynamic)
         self.rounds = rounds
         self.seed = seed
         self.progress = progress
@@ -76,22 +84,26 @@ class LatencyTable:
         self._entries: dict[str, _Entry] = {}
         self._load()
 
-    def price(self, items: Mapping[str, Item], statistic: Statistic = "p10") -> dict[str, Cost]:
-        """Measured latency as of today, and static costs.
+    def price(self, items: Mapping[str, Item]) -> dict[str, Cost]:
+        """Measured latency as of today and peak of activations; the rest is counted.
 
         Raises MeasurementError or HardwareCostError where an item can be neither exported nor measured.
         """
-        entries = self._measured(items)
+        latency, peak = self.latency_ms(items, "p10"), self.peak_bytes(items)
         return {
-            name: replace(
-                static_cost(module, inputs), latency_ms=entries[name].timing.at(statistic) * self.drift
-            )
-            for name, (module, inputs) in items.items()
+            name: replace(static_cost(*item), latency_ms=latency[name], peak_activation_bytes=peak[name])
+            for name, item in items.items()
         }
 
-    def arena_bytes(self, items: Mapping[str, Item]) -> dict[str, int]:
+    def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:
+        """Measured latency as of today; raises as `price` does."""
+        entries = self._measured(items)
+        slower = drift(self._reference, self.anchors, statistic)
+        return {name: entry.timing.at(statistic) * slower for name, entry in entries.items()}
+
+    def peak_bytes(self, items: Mapping[str, Item]) -> dict[str, float]:
         """What the runtime's arena grows to, weights apart; see `Measurement.arena_bytes`."""
-        return {name: entry.arena_bytes for name, entry in self._measured(items).items()}
+        return {name: float(entry.arena_bytes) for name, entry in self._measured(items).items()}
 
     def _measured(self, items: Mapping[str, Item]) -> dict[str, _Entry]:
         keys = {name: structure_key(*item) for name, item in items.items()}
@@ -104,7 +116,7 @@ class LatencyTable:
 
     def _measure(self, items: Mapping[str, Item]) -> Measurement:
         with tempfile.TemporaryDirectory(prefix="dnas-table-") as folder:
-            files = export_many(items, Path(folder), self.dynamic)
+            files = self.export(items, Path(folder))
             arrays = {name: feeds(path, items[name][1]) for name, path in files.items()}
             return measure(
                 files,
@@ -131,10 +143,19 @@ class LatencyTable:
         if not self.anchors:
             self.anchors, self.drift = measurement.anchors, slower
         for key, timing in measurement.timings.items():
-            self._entries[key] = _Entry(timing.scaled(1 / slower), measurement.arena_bytes[key])
+            self._entries[key] = _Entry(
+                self._as_of_the_reference(timing, measurement), measurement.arena_bytes[key]
+            )
         if measurement.timings:
             self._save()
         return True
+
+    def _as_of_the_reference(self, timing: Timing, measurement: Measurement) -> Timing:
+        """Each percentile without its own drift: noise lifts the median and leaves the 10th where it was."""
+        p10, p50, p95 = (
+            timing.at(s) / drift(self._reference, measurement.anchors, s) for s in ("p10", "p50", "p95")
+        )
+        return Timing(p10, p50, p95, timing.rounds)
 
     def _load(self) -> None:
         try:

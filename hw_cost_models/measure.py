@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,9 +20,9 @@ from hw_cost_models.errors import MeasurementError
 from hw_cost_models.files import read_json, write_json
 
 if TYPE_CHECKING:
+    from hw_cost_models.cost import Statistic
     from hw_cost_models.device import Device
 
-Statistic = Literal["p10", "p50", "p95"]
 Feed = Mapping[str, np.ndarray[Any, Any]]
 Progress = Callable[[int, int], None]
 """Called with the rounds done and the rounds in all."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import networkx as nx
 
-    from hw_cost_models.cost import Cost, Item
+    from hw_cost_models.cost import Cost, Item, Statistic
     from hw_cost_models.device import Device
 
 
@@ -39,12 +39,18 @@ class RooflineModel:
 
     def price(self, items: Mapping[str, Item]) -> dict[str, Cost]:
         """Raises UnknownOperatorError for an operator without a formula."""
-        return {
-            name: replace(static_cost(module, inputs), latency_ms=self.latency_ms(trace(module, inputs)))
-            for name, (module, inputs) in items.items()
-        }
+        latency = self.latency_ms(items, "p10")
+        return {name: replace(static_cost(*item), latency_ms=latency[name]) for name, item in items.items()}
 
-    def latency_ms(self, graph: nx.DiGraph) -> float:
+    def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:
+        """The same for every statistic; raises as `price` does."""
+        return {name: self.graph_ms(trace(*item)) for name, item in items.items()}
+
+    def peak_bytes(self, items: Mapping[str, Item]) -> dict[str, float]:
+        """The largest sum of tensors alive at once, as PyTorch would run the operators."""
+        return {name: static_cost(*item).peak_activation_bytes for name, item in items.items()}
+
+    def graph_ms(self, graph: nx.DiGraph) -> float:
         """Of a graph of operators, as `trace` makes it."""
         return float(sum(self._operator_ms(node) for _, node in graph.nodes.data() if not node["free"]))
 

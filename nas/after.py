@@ -12,6 +12,7 @@ from nas.budget import Budget
 from nas.environment import environment
 from nas.errors import BadInputError, VerificationError
 from nas.export import Parity, export_network
+from nas.pricing import assembly_of
 from nas.run import Run, read_tensors
 from nas.settings import Settings
 from nas.verify import verify
@@ -50,7 +51,8 @@ def verify_again(run: Run, space: SearchSpace) -> dict[str, Any]:
     if here != there:
         raise BadInputError(f"this run is for {there}, this machine is {here}: search here, or verify there")
     anchors = {name: Timing(**t) for name, t in run.read("cost_table.json")["anchors"].items()}
-    bench = Bench(space, device, settings.workload, settings.statistic, anchors, settings.effort.rounds)
+    assembly = assembly_of(space, settings.workload)
+    bench = Bench(assembly, device, settings.statistic, anchors, settings.effort.rounds)
     network = finalised(select(space.network, Architecture(result["architecture"])))
     network.load_state_dict(read_tensors(run.path / "winner.safetensors", result["winner_sha256"]))
     verification = verify(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hw_cost_models.export import export_many, feeds
+from hw_cost_models.export import feeds
+from hw_cost_models.files import write_atomic
 from hw_cost_models.measure import Measurement, Timing, drift, measure
-from search_spaces import Architecture, SearchSpace, finalised, select
+from search_spaces import Architecture, finalised, select
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-    from hw_cost_models.cost import Workload
     from hw_cost_models.device import Device
+    from nas.assembly import Assembly
     from nas.budget import Statistic
 
 
@@ -26,20 +27,20 @@ if TYPE_CHECKING:
 class Bench:
     """Figures are stated as of the moment the cost table was made: `anchors` are its anchor timings."""
 
-    space: SearchSpace
+    assembly: Assembly
     device: Device
-    workload: Workload
     statistic: Statistic
     anchors: Mapping[str, Timing]
     rounds: int
 
     def architectures(self, architectures: Sequence[Architecture], seed: int) -> list[dict[str, float]]:
-        """Every metric of each architecture, exported with the weights it has, in the same rounds."""
-        networks = {a.name: finalised(select(self.space.network, a)) for a in architectures}
-        inputs = self.space.example_inputs(self.workload.batch, self.workload.length)
-        with tempfile.TemporaryDirectory(prefix="dnas-") as folder:
-            items = {name: (network, inputs) for name, network in networks.items()}
-            files = export_many(items, Path(folder), self.space.dynamic)
+        """Every metric of each architecture, untrained, in the same rounds."""
+        networks = {a.name: finalised(select(self.assembly.network, a)) for a in architectures}
+        with tempfile.TemporaryDirectory(prefix="dnas-bench-") as folder:
+            files = {a.name: Path(folder) / f"{a.name}.onnx" for a in architectures}
+            for architecture in architectures:
+                model = self.assembly.model(architecture)
+                write_atomic(files[architecture.name], model.SerializeToString())
             measurement = self.files(files, seed)
         return [
             {
@@ -52,7 +53,7 @@ class Bench:
 
     def files(self, files: Mapping[str, Path], seed: int, memory: bool = True) -> Measurement:
         """One fresh process that times these files beside the anchors."""
-        inputs = self.space.example_inputs(self.workload.batch, self.workload.length)
+        inputs = self.assembly.inputs
         arrays: dict[str, Mapping[str, np.ndarray]] = {
             name: feeds(path, inputs) for name, path in files.items()
         }

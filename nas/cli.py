@@ -230,7 +230,7 @@ def cost(
     """Price every option of a space on a device, without any training."""
     from hw_cost_models.cost import Workload
     from hw_cost_models.device import load_device
-    from nas.pricing import price_on
+    from nas.pricing import assembly_of, price_on
     from nas.settings import PRESETS
     from nas.terminal import Bar, cost_table
 
@@ -241,11 +241,11 @@ def cost(
         bar.phase("pricing every option")
         table, _ = price_on(
             profile.with_threads(threads or profile.threads),
-            _space(space),
+            assembly_of(_space(space), workload),
             workload,
             statistic.value,
-            rounds=PRESETS["standard"].rounds,
-            progress=bar,
+            PRESETS["standard"].rounds,
+            bar,
         )
     if as_json:
         sys.stdout.write(json.dumps(table.to_dict(), indent=1) + "\n")

@@ -15,25 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from hw_cost_models.cost import Cost, Workload
 from nas.budget import Budget, Metric, Statistic, figures
+from nas.calibration import Calibration
 from nas.discretise import Constraint, Decision, Problem, Scores
 from search_spaces import Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """How well the table explains whole architectures, each left out of the fit in turn."""
-
-    predicted_ms: tuple[float, ...]
-    measured_ms: tuple[float, ...]
-
-    @property
-    def residual(self) -> float:
-        """Root mean square relative error."""
-        errors = [p / m - 1 for p, m in zip(self.predicted_ms, self.measured_ms, strict=True)]
-        return math.sqrt(sum(e * e for e in errors) / len(errors)) if errors else 0.0
 
 
 @dataclass(frozen=True)
@@ -96,10 +83,15 @@ class CostTable:
         return Problem(self.choices, tuple(self.constraint(m, v) for m, v in budget.items()), self.nesting)
 
     def aim(self, budget: Budget) -> Budget:
-        """The budget that the solver works to: latency stays below its limit by the calibration residual."""
+        """The budget that the solver works to: latency stays below its limit by the residual.
+
+        Memory is aimed at its limit: how an arena fragments is not predicted but the same in every process,
+        so a miss is found by the first measurement.
+        """
         if budget.latency_ms is None:
             return budget
-        return replace(budget, latency_ms=budget.latency_ms * (1 - min(self.calibration.residual, 0.1)))
+        margin = min(self.calibration.latency.residual, 0.1)
+        return replace(budget, latency_ms=budget.latency_ms * (1 - margin))
 
     def dearest(self) -> Architecture:
         """The architecture of the highest latency: the teacher, and the top of the cost range."""
@@ -136,11 +128,7 @@ class CostTable:
             "choices": paths,
             "nesting": {path: outer and list(outer) for path, outer in self.nesting.items()},
             "fixed": _readable(self.fixed),
-            "calibration": {
-                "residual": self.calibration.residual,
-                "predicted_ms": list(self.calibration.predicted_ms),
-                "measured_ms": list(self.calibration.measured_ms),
-            },
+            "calibration": self.calibration.to_dict(),
             "corrections": [correction.to_dict() for correction in self.corrections],
         }
 
@@ -154,9 +142,7 @@ class CostTable:
             options={(p, o): _cost(c) for p, options in data["choices"].items() for o, c in options.items()},
             nesting={path: outer and (outer[0], outer[1]) for path, outer in data["nesting"].items()},
             fixed=_cost(data["fixed"]),
-            calibration=Calibration(
-                tuple(data["calibration"]["predicted_ms"]), tuple(data["calibration"]["measured_ms"])
-            ),
+            calibration=Calibration.from_dict(data["calibration"]),
             corrections=tuple(
                 Correction(Architecture(c["architecture"]), c["metric"], c["predicted"], c["measured"])
                 for c in data["corrections"]

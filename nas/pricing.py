@@ -1,193 +1,157 @@
 """Pricing: from a search space and a cost model to a cost table.
 
-Options are priced alone, where each carries the runtime's overhead of a session; an identity priced beside
-them gives that overhead. A few whole architectures in the same rounds then fit
-
-    whole[j]  ~  fixed + sum_o n[j,o] cost[o],       cost[o] = scale * (alone[o] - overhead) * (1 + e[o])
-
-by relative least squares, where n[j,o] counts option o in architecture j and a prior keeps e small: it takes
-up what an option costs among its neighbours and not alone (caches, fusion across borders). Each whole
-architecture left out in turn gives the residual, by which the solver aims below a limit.
+Every option is priced alone, and a few whole architectures beside them in the same rounds, by which the
+options are calibrated to their places. A latency in another statistic than the quiet machine's is that
+latency times how much higher the statistic lies on the whole architectures: percentiles of single options are
+too noisy to add up.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from hw_cost_models.latency_table import LatencyTable, structure_key
-from hw_cost_models.roofline import RooflineModel
-from scipy.optimize import lsq_linear
-from torch import Tensor, nn
+from torch import nn
 
-from hw_cost_models.cost import Cost, CostModel, Item, Workload
+from hw_cost_models.export_cache import ExportCache
+from hw_cost_models.latency_table import LatencyTable, cache_folder
+from hw_cost_models.roofline import RooflineModel
+from hw_cost_models.structure import structure_key
 from hw_cost_models.trace import static_cost
-from nas.cost_table import Calibration, CostTable
+from nas.assembly import Assembly
+from nas.calibration import Calibration, LatencyFit, PeakFit
+from nas.cost_table import CostTable
 from nas.sampling import random_architecture
-from search_spaces import (
-    Architecture,
-    Mixture,
-    SearchSpace,
-    bind,
-    capture_inputs,
-    choices,
-    finalised,
-    parents,
-    select,
-)
+from search_spaces import Architecture
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from hw_cost_models.cost import Cost, CostModel, Item, Workload
     from hw_cost_models.device import Device
     from hw_cost_models.measure import Timing
     from nas.budget import Statistic
     from nas.discretise import Decision
     from nas.progress import Progress
+    from search_spaces import SearchSpace
 
-WHOLE_ARCHITECTURES = 10
-OPTION_PRIOR = 0.05
-"""Prior standard deviation of e[o]: an option alone differs from the option in place by a few per cent."""
-NOISE = 0.01
-"""Standard deviation of the relative error of one whole architecture in interleaved rounds."""
+WHOLE_ARCHITECTURES = 24
+EXACT_ARCHITECTURES = 4
+"""Enough where the model does not measure and adds up exactly."""
+
+
+def assembly_of(space: SearchSpace, workload: Workload) -> Assembly:
+    """The space's parts, exported at most once on this machine."""
+    exports = ExportCache(cache_folder(), space.dynamic)
+    return Assembly(space, workload.batch, workload.length, exports)
 
 
 def price_on(
     device: Device,
-    space: SearchSpace,
+    assembly: Assembly,
     workload: Workload,
     statistic: Statistic,
-    *,
     rounds: int,
     progress: Progress,
 ) -> tuple[CostTable, dict[str, Timing]]:
     """Measured where the device is this machine, by roofline elsewhere; with the anchors' timings today."""
     if device.roofline is not None:
-        return price_space(space, RooflineModel(device), device, workload, statistic), {}
+        return price_space(assembly, RooflineModel(device), device, workload, statistic), {}
 
     def report(done: int, total: int) -> None:
         if done == 1:
             progress.start(total)
         progress.advance()
 
-    measured = LatencyTable(device, dynamic=space.dynamic, rounds=rounds, progress=report)
-    table = price_space(space, measured, device, workload, statistic)
-    for warning in measured.warnings:
+    dynamic = assembly.space.dynamic
+    model = LatencyTable(device, dynamic=dynamic, export=assembly.export, rounds=rounds, progress=report)
+    table = price_space(assembly, model, device, workload, statistic)
+    for warning in model.warnings:
         progress.note(warning)
-    return table, dict(measured.anchors)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """An option as it is priced: alone, inner choices at their first option, which is taken off again."""
-
-    module: nn.Module
-    inputs: tuple[Tensor, ...]
-    key: str
-    inner: tuple[Decision, ...]
+    return table, dict(model.anchors)
 
 
 def price_space(
-    space: SearchSpace,
-    model: CostModel,
-    device: Device,
-    workload: Workload,
-    statistic: Statistic = "p50",
+    assembly: Assembly, model: CostModel, device: Device, workload: Workload, statistic: Statistic = "p50"
 ) -> CostTable:
     """The cost table of a space; `statistic` is the one that limits are stated in."""
-    space.network.eval()
-    inputs = space.example_inputs(workload.batch, workload.length)
-    parts = _parts(space, inputs)
-    wholes = whole_architectures(space, inputs)
-    identities = {
-        f"identity/{part.inputs[0].shape}": (nn.Identity(), part.inputs[:1]) for part in parts.values()
-    }
-    items: dict[str, Item] = {
-        **{part.key: (part.module, part.inputs) for part in parts.values()},
-        **identities,
-        **{whole.name: (finalised(select(space.network, whole)), inputs) for whole in wholes},
-    }
-    alone = model.price(items)
-    in_statistic = model.price({whole.name: items[whole.name] for whole in wholes}, statistic)
+    parts = {decision: assembly.option(decision) for decision in assembly.decisions}
+    keys = {decision: structure_key(*item) for decision, item in parts.items()}
+    identities = {_identity(inputs[0]): (nn.Identity(), inputs[:1]) for _, inputs in parts.values()}
+    distinct: dict[str, Item] = {keys[d]: item for d, item in parts.items()} | identities
+    flops = {key: static_cost(*item).flops for key, item in distinct.items()}
+    count = WHOLE_ARCHITECTURES if device.roofline is None else EXACT_ARCHITECTURES
+    wholes = whole_architectures(assembly, {decision: flops[key] for decision, key in keys.items()}, count)
+    networks = [assembly.whole(whole) for whole in wholes]
+    together = {**distinct, **{whole.name: item for whole, item in zip(wholes, networks, strict=True)}}
+    latency, peak = model.latency_ms(together, "p10"), model.peak_bytes(together)
 
+    costs = model.price(distinct)
+    alone = {d: _without(costs[keys[d]], latency[_identity(parts[d][1][0])]) for d in parts}
     options = {
-        decision: _without_inner(
-            _without_overhead(alone[part.key], alone[f"identity/{part.inputs[0].shape}"]),
-            [alone[parts[inner].key] for inner in part.inner],
-        )
-        for decision, part in parts.items()
+        decision: _apart(cost, [alone[inner] for inner in assembly.first_inside(decision).items()])
+        for decision, cost in alone.items()
     }
-    fit = _Fit.of(
-        options, {d: p.key for d, p in parts.items()}, wholes, [in_statistic[w.name] for w in wholes]
+    rest = _rest(options, assembly)
+
+    times = LatencyFit(
+        {keys[d]: cost.latency_ms for d, cost in options.items()},
+        [Counter(keys[d] for d in whole.items()) for whole in wholes],
+        [latency[whole.name] for whole in wholes],
     )
-    solved = fit.solve()
-    predicted = [fit.without(j).solve().predict(fit, j) for j in range(len(wholes))]
+    higher = _ratio(model.latency_ms(together, statistic), latency, wholes)
+    peaks = PeakFit(
+        [max(options[d].peak_activation_bytes for d in whole.items()) for whole in wholes],
+        [peak[whole.name] for whole in wholes],
+    )
+    solved, peak_model = times.solve(), peaks.solve()
     return CostTable(
         device=device.name,
         threads=device.threads,
         workload=workload,
         statistic=statistic,
-        options={d: replace(c, latency_ms=solved.option_ms[parts[d].key]) for d, c in options.items()},
-        nesting=parents(space.network),
-        fixed=_fixed(options, wholes, [alone[w.name] for w in wholes], solved.fixed_ms),
-        calibration=Calibration(tuple(predicted), tuple(fit.measured)),
+        options={
+            d: replace(
+                cost,
+                latency_ms=higher * solved.options[keys[d]],
+                peak_activation_bytes=round(peak_model.predict(cost.peak_activation_bytes)),
+            )
+            for d, cost in options.items()
+        },
+        nesting=assembly.nesting,
+        fixed=replace(rest, latency_ms=higher * solved.fixed),
+        calibration=Calibration(times.residuals().scaled(higher), peaks.residuals().scaled(1e-6)),
     )
 
 
-def _parts(space: SearchSpace, inputs: tuple[Tensor, ...]) -> dict[Decision, _Part]:
-    captured = capture_inputs(space.network, inputs)
-    found, nesting = choices(space.network), parents(space.network)
-    parts = {}
-    for path, choice in found.items():
-        for name in choice.options:
-            module, inner = choice.option(name), _first_inner((path, name), found, nesting)
-            if inner:
-                relative = choices(module)
-                below = [p for p in found if _depends_on(p, (path, name), nesting)]
-                full = dict(zip(relative, below, strict=True))
-                chosen = dict(inner)
-                taken = {r: {chosen[p]: None} for r, p in full.items() if p in chosen}
-                module = bind(module, Mixture(taken))
-            module = finalised(module)
-            key = structure_key(module, captured[path])
-            parts[path, name] = _Part(module, captured[path], key, tuple(inner))
-    return parts
+def _ratio(higher: Mapping[str, float], lower: Mapping[str, float], wholes: Sequence[Architecture]) -> float:
+    """Geometric mean over the whole architectures."""
+    return float(np.exp(np.mean([np.log(higher[whole.name] / lower[whole.name]) for whole in wholes])))
 
 
-def _depends_on(path: str, decision: Decision, nesting: Mapping[str, Decision | None]) -> bool:
-    outer = nesting[path]
-    return outer is not None and (outer == decision or _depends_on(outer[0], decision, nesting))
-
-
-def _first_inner(
-    decision: Decision, found: Mapping[str, object], nesting: Mapping[str, Decision | None]
-) -> list[Decision]:
-    """The choices reached inside an option when each takes its first option."""
-    taken: list[Decision] = []
-    for path, choice in found.items():
-        if nesting[path] == decision or nesting[path] in taken:
-            taken.append((path, choice.options[0]))  # type: ignore[attr-defined]  # every value is a Choice
-    return taken
-
-
-def whole_architectures(space: SearchSpace, inputs: tuple[Tensor, ...]) -> list[Architecture]:
+def whole_architectures(
+    assembly: Assembly, flops: Mapping[Decision, float], count: int = WHOLE_ARCHITECTURES
+) -> list[Architecture]:
     """Random ones from all over the range of FLOPs, which the table is fitted to: the same in every run."""
-    flops = {d: static_cost(part.module, part.inputs).flops for d, part in _parts(space, inputs).items()}
     generator = torch.Generator().manual_seed(0)
-    drawn = {random_architecture(space.network, generator) for _ in range(200)}
+    drawn = {random_architecture(assembly.network, generator) for _ in range(200)}
     ordered = sorted(drawn, key=lambda a: (sum(flops[d] for d in a.items()), a.name))
-    spread = np.linspace(0, len(ordered) - 1, min(WHOLE_ARCHITECTURES, len(ordered))).round().astype(int)
+    spread = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
     return [ordered[i] for i in spread]
 
 
-def _without_overhead(cost: Cost, identity: Cost) -> Cost:
-    return replace(cost, latency_ms=max(0.0, cost.latency_ms - identity.latency_ms))
+def _identity(x: torch.Tensor) -> str:
+    return f"identity of {tuple(x.shape)}"
 
 
-def _without_inner(cost: Cost, inner: list[Cost]) -> Cost:
+def _without(cost: Cost, overhead_ms: float) -> Cost:
+    return replace(cost, latency_ms=max(0.0, cost.latency_ms - overhead_ms))
+
+
+def _apart(cost: Cost, inner: list[Cost]) -> Cost:
     """What an option costs apart from the choices inside it."""
     return replace(
         cost,
@@ -198,67 +162,18 @@ def _without_inner(cost: Cost, inner: list[Cost]) -> Cost:
     )
 
 
-def _fixed(
-    options: Mapping[Decision, Cost], wholes: list[Architecture], costs: list[Cost], latency_ms: float
-) -> Cost:
-    """The rest of the network: what is counted is exact, whichever whole architecture it is taken from."""
-    whole, taken = costs[0], [options[d] for d in wholes[0].items()]
-    return Cost(
-        latency_ms=latency_ms,
-        flops=whole.flops - sum(c.flops for c in taken),
-        weight_bytes=whole.weight_bytes - sum(c.weight_bytes for c in taken),
-        parameters=whole.parameters - sum(c.parameters for c in taken),
-        peak_activation_bytes=min(c.peak_activation_bytes for c in costs),
+def _rest(options: Mapping[Decision, Cost], assembly: Assembly) -> Cost:
+    """The network without its options: what is counted, which is the same whatever they are, and the peak
+    where theirs are smallest. Its latency comes from the calibration."""
+    taken: dict[str, str] = {}
+    for path, choice in assembly.choices.items():
+        outer = assembly.nesting[path]
+        if outer is None or taken.get(outer[0]) == outer[1]:
+            taken[path] = min(choice.options, key=lambda o: options[path, o].peak_activation_bytes)
+    whole, parts = static_cost(*assembly.whole(Architecture(taken))), [options[d] for d in taken.items()]
+    return replace(
+        whole,
+        flops=whole.flops - sum(c.flops for c in parts),
+        weight_bytes=whole.weight_bytes - sum(c.weight_bytes for c in parts),
+        parameters=whole.parameters - sum(c.parameters for c in parts),
     )
-
-
-@dataclass(frozen=True)
-class _Solved:
-    fixed_ms: float
-    option_ms: dict[str, float]
-
-    def predict(self, fit: _Fit, j: int) -> float:
-        return self.fixed_ms + sum(n * self.option_ms[key] for key, n in fit.counts[j].items())
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """The least-squares problem of this module's docstring; options of one structure share one cost."""
-
-    alone: Mapping[str, float]
-    counts: list[Counter[str]]
-    measured: list[float]
-
-    @classmethod
-    def of(
-        cls,
-        options: Mapping[Decision, Cost],
-        keys: Mapping[Decision, str],
-        wholes: list[Architecture],
-        costs: list[Cost],
-    ) -> _Fit:
-        alone = {keys[d]: cost.latency_ms for d, cost in options.items()}
-        counts = [Counter(keys[d] for d in whole.items()) for whole in wholes]
-        return cls(alone, counts, [cost.latency_ms for cost in costs])
-
-    def without(self, j: int) -> _Fit:
-        return replace(
-            self,
-            counts=self.counts[:j] + self.counts[j + 1 :],
-            measured=self.measured[:j] + self.measured[j + 1 :],
-        )
-
-    def solve(self) -> _Solved:
-        """Unknowns: fixed, scale, and e[o] of each structure."""
-        alone = np.array(list(self.alone.values()))
-        counted = np.array([[c[key] for key in self.alone] for c in self.counts]) * alone
-        measured = np.array(self.measured)
-        ones = np.ones((len(measured), 1))
-        rows = np.hstack([ones, counted.sum(1, keepdims=True), counted]) / (NOISE * measured[:, None])
-        prior = np.hstack([np.zeros((len(alone), 2)), np.eye(len(alone)) / OPTION_PRIOR])
-        lower = np.r_[0.0, 0.0, np.full(len(alone), -0.5)]
-        upper = np.r_[np.inf, np.inf, np.full(len(alone), 0.5)]
-        target = np.r_[np.full(len(measured), 1 / NOISE), np.zeros(len(alone))]
-        fixed, scale, *e = lsq_linear(np.vstack([rows, prior]), target, (lower, upper)).x
-        cost = np.maximum(0.0, (scale + np.array(e)) * alone)
-        return _Solved(float(fixed), dict(zip(self.alone, cost.tolist(), strict=True)))

@@ -142,6 +142,7 @@ def _tilted(
     f: NDArray[np.float64], cost: NDArray[np.float64], outer: Outer, targets: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """p for every target (targets, choices, options), lambda by bisection for all targets at once."""
+    p: NDArray[np.float64] = np.empty((len(targets), *f.shape))
     low, high = np.full(len(targets), -1e4), np.full(len(targets), 1e4)
     log_f = np.where(f > 0, np.log(np.where(f > 0, f, 1.0)), -np.inf)
     for _ in range(60):
@@ -150,7 +151,7 @@ def _tilted(
         for i, place in reversed(list(enumerate(outer))):
             if place is not None:  # an option weighs what may be chosen inside it
                 logits[:, place[0], place[1]] += np.logaddexp.reduce(logits[:, i], axis=1)
-        p: NDArray[np.float64] = np.exp(logits - logits.max(2, keepdims=True))
+        p = np.exp(logits - logits.max(2, keepdims=True))
         p /= p.sum(2, keepdims=True)
         dear = _expected(p, cost, outer) > targets
         low, high = np.where(dear, middle, low), np.where(dear, high, middle)

@@ -30,7 +30,7 @@ from nas.environment import environment, versions
 from nas.errors import BadInputError
 from nas.evaluate import evaluate, shared_loss
 from nas.export import export_network
-from nas.pricing import price_on
+from nas.pricing import assembly_of, price_on
 from nas.progress import Progress, Silent
 from nas.report import RunRecord, render
 from nas.run import Run, generator
@@ -158,6 +158,7 @@ class _Search:
         self.run, self.space, self.task, self.settings, self.progress = run, space, task, settings, progress
         self.device = load_device(settings.device).with_threads(settings.threads)
         self.effort = settings.effort
+        self.assembly = assembly_of(space, settings.workload)
 
     def finish(self) -> None:
         joint, here = self.settings.schedule == "joint", self.device.roofline is None
@@ -185,11 +186,11 @@ class _Search:
         def compute() -> dict[str, Any]:
             table, anchors = price_on(
                 self.device,
-                self.space,
+                self.assembly,
                 settings.workload,
                 settings.statistic,
-                rounds=self.effort.rounds,
-                progress=self.progress,
+                self.effort.rounds,
+                self.progress,
             )
             return {**table.to_dict(), "anchors": {name: asdict(timing) for name, timing in anchors.items()}}
 
@@ -203,10 +204,7 @@ class _Search:
             return None
         stored = self.run.read("cost_table.json")["anchors"]
         anchors = {name: Timing(**timing) for name, timing in stored.items()}
-        settings = self.settings
-        return Bench(
-            self.space, self.device, settings.workload, settings.statistic, anchors, self.effort.rounds
-        )
+        return Bench(self.assembly, self.device, self.settings.statistic, anchors, self.effort.rounds)
 
     # ---------------------------------------------------------------- 1, 2 train, differentiate
 
@@ -384,7 +382,7 @@ class _Search:
             "candidates": [candidate.to_dict() for candidate in selection.ranked],
             "corrections": [correction.to_dict() for correction in selection.table.corrections],
             "scores": {k: v for k, v in scores.to_dict().items() if k not in ("options", "neighbours")},
-            "calibration": selection.table.to_dict()["calibration"],
+            "calibration": selection.table.calibration.to_dict(),
             "parity": parity,
             "timings": self._timings(),
             "versions": versions(),

@@ -161,7 +161,7 @@ def cost_table(table: CostTable) -> Table:
         )
     drawn.title = (
         f"{table.device}, {table.threads} thread{'s' if table.threads > 1 else ''}, {table.workload}, "
-        f"{table.statistic}; residual on whole architectures {table.calibration.residual:.1%}"
+        f"{table.statistic}; residual on whole architectures {table.calibration.latency.residual:.1%}"
     )
     return drawn
 

@@ -47,7 +47,7 @@ class Counter:
 
 
 def hybrid_lm(
-    *, layers: int = 4, width: int = 64, heads: int = 4, vocabulary: int = 256, seed: int = 0
+    *, layers: int = 6, width: int = 64, heads: int = 4, vocabulary: int = 256, seed: int = 0
 ) -> SearchSpace:
     """Tokens (batch, length) -> logits (batch, length, vocabulary), causal, at any length.
 

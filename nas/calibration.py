@@ -1,0 +1,156 @@
+"""Calibration: from options measured alone to options in their places, by a few whole architectures.
+
+Latency. Options priced alone carry the runtime's overhead of a session; an identity priced beside them gives
+that overhead. Whole architectures in the same rounds then fit
+
+    whole[j]  ~  fixed + sum_o n[j,o] cost[o],       cost[o] = scale * (alone[o] - overhead) * (1 + e[o])
+
+by relative least squares, where n[j,o] counts option o in architecture j and a prior keeps e small: it takes
+up what an option costs among its neighbours and not alone (caches, fusion across borders).
+
+Peaks. A runtime's arena holds more than the largest part needs (fragments, the residual stream):
+
+    peak[j]  ~  offset + slope * max over parts of its own peak
+
+Each architecture left out in turn tells what a prediction is worth: the residual, by which the solver aims
+below a limit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.optimize import lsq_linear, nnls
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Mapping, Sequence
+
+OPTION_PRIOR = 0.05
+"""Prior standard deviation of e[o]: an option alone differs from the option in place by a few per cent."""
+NOISE = 0.01
+"""Standard deviation of the relative error of one whole architecture in interleaved rounds."""
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Whole architectures, each predicted by a fit to all the others, beside what was measured."""
+
+    predicted: tuple[float, ...]
+    measured: tuple[float, ...]
+
+    def pairs(self) -> list[tuple[float, float]]:
+        return list(zip(self.predicted, self.measured, strict=True))
+
+    @property
+    def residual(self) -> float:
+        """Root mean square relative error."""
+        errors = [p / m - 1 for p, m in self.pairs()]
+        return math.sqrt(sum(e * e for e in errors) / len(errors)) if errors else 0.0
+
+    def scaled(self, factor: float) -> Residuals:
+        """The same in another unit."""
+        return Residuals(tuple(factor * p for p in self.predicted), tuple(factor * m for m in self.measured))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How well a table explains whole architectures: latency in milliseconds, peaks in 10^6 bytes."""
+
+    latency: Residuals
+    peak: Residuals
+
+    def to_dict(self) -> dict[str, Any]:
+        latency, peak = self.latency, self.peak
+        return {
+            "residual": latency.residual,
+            "networks": [{"predicted_ms": p, "measured_ms": m} for p, m in latency.pairs()],
+            "peak_residual": peak.residual,
+            "peaks": [{"predicted_mb": p, "measured_mb": m} for p, m in peak.pairs()],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Calibration:
+        latency, peak = data["networks"], data["peaks"]
+        return cls(
+            Residuals(tuple(n["predicted_ms"] for n in latency), tuple(n["measured_ms"] for n in latency)),
+            Residuals(tuple(n["predicted_mb"] for n in peak), tuple(n["measured_mb"] for n in peak)),
+        )
+
+
+@dataclass(frozen=True)
+class LatencyModel:
+    """What the fit found, in milliseconds: the fixed rest, and each structure in its place."""
+
+    fixed: float
+    options: Mapping[str, float]
+
+    def predict(self, counts: Counter[str]) -> float:
+        return self.fixed + sum(n * self.options[key] for key, n in counts.items())
+
+
+@dataclass(frozen=True)
+class LatencyFit:
+    """`alone` by structure, without overhead; of architecture j, `counts[j]` of structures and `measured[j]`."""
+
+    alone: Mapping[str, float]
+    counts: Sequence[Counter[str]]
+    measured: Sequence[float]
+
+    def solve(self) -> LatencyModel:
+        """Unknowns: fixed, scale, and e[o] of each structure."""
+        alone = np.array(list(self.alone.values()))
+        counted = np.array([[c[key] for key in self.alone] for c in self.counts]) * alone
+        measured = np.array(self.measured)
+        ones = np.ones((len(measured), 1))
+        rows = np.hstack([ones, counted.sum(1, keepdims=True), counted]) / (NOISE * measured[:, None])
+        prior = np.hstack([np.zeros((len(alone), 2)), np.eye(len(alone)) / OPTION_PRIOR])
+        lower = np.r_[0.0, 0.0, np.full(len(alone), -0.5)]
+        upper = np.r_[np.inf, np.inf, np.full(len(alone), 0.5)]
+        target = np.r_[np.full(len(measured), 1 / NOISE), np.zeros(len(alone))]
+        fixed, scale, *e = lsq_linear(np.vstack([rows, prior]), target, (lower, upper)).x
+        cost = np.maximum(0.0, (scale + np.array(e)) * alone)
+        return LatencyModel(float(fixed), dict(zip(self.alone, cost.tolist(), strict=True)))
+
+    def residuals(self) -> Residuals:
+        predicted = [self._without(j).solve().predict(self.counts[j]) for j in range(len(self.counts))]
+        return Residuals(tuple(predicted), tuple(self.measured))
+
+    def _without(self, j: int) -> LatencyFit:
+        counts, measured = list(self.counts), list(self.measured)
+        del counts[j], measured[j]
+        return replace(self, counts=counts, measured=measured)
+
+
+@dataclass(frozen=True)
+class PeakModel:
+    offset: float
+    slope: float
+
+    def predict(self, largest: float) -> float:
+        return self.offset + self.slope * largest
+
+
+@dataclass(frozen=True)
+class PeakFit:
+    """Of architecture j, `largest[j]` of its parts' own peaks and `measured[j]` of the whole; in bytes."""
+
+    largest: Sequence[float]
+    measured: Sequence[float]
+
+    def solve(self) -> PeakModel:
+        largest, measured = np.array(self.largest), np.array(self.measured)
+        rows = np.stack([np.ones_like(largest), largest], 1) / measured[:, None]
+        offset, slope = nnls(rows, np.ones(len(measured)))[0]
+        return PeakModel(float(offset), float(slope))
+
+    def residuals(self) -> Residuals:
+        predicted = []
+        for j, largest in enumerate(self.largest):
+            others = [i for i in range(len(self.largest)) if i != j]
+            fit = PeakFit([self.largest[i] for i in others], [self.measured[i] for i in others])
+            predicted.append(fit.solve().predict(largest))
+        return Residuals(tuple(predicted), tuple(self.measured))

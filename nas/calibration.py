@@ -94,7 +94,7 @@ class LatencyModel:
 
 @dataclass(frozen=True)
 class LatencyFit:
-    """`alone` by structure, without overhead; of architecture j, `counts[j]` of structures and `measured[j]`."""
+    """`alone` by structure, without overhead; of architecture j, `counts[j]` and `measured[j]`."""
 
     alone: Mapping[str, float]
     counts: Sequence[Counter[str]]

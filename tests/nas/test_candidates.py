@@ -8,7 +8,6 @@ import pytest
 
 from nas.budget import METRICS, Budget
 from nas.candidates import ATTEMPTS, GUARD, Candidate, Measure, Selection, aim, choose
-from nas.cost_table import Calibration, CostTable
 from nas.discretise import Scores
 from tests.nas.toys import FIRST, INNER, SECOND, Killed, architecture, architectures, new_run, toy_table
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from nas.cost_table import CostTable
     from search_spaces import Architecture
 
 BUDGET = Budget(latency_ms=6.0)
@@ -208,7 +208,7 @@ def test_killed_while_measuring(tmp_path: Path, finished: int) -> None:
 
 
 def test_the_solver_aims_below_the_limit_unless_nothing_fits_there() -> None:
-    table = toy_table(Calibration((1.05,), (1.0,)))
+    table = toy_table(predicted=(1.05,), measured=(1.0,))
     assert aim(table, Budget(latency_ms=6.0)).latency_ms == pytest.approx(5.7)
     assert aim(table, Budget(latency_ms=1.02)).latency_ms == 1.02, "the smallest network takes 1 ms"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hw_cost_models.cost import Cost
 from nas.budget import METRICS, Budget, figures
-from nas.cost_table import Calibration, Correction, CostTable
+from nas.cost_table import Correction, CostTable
 from nas.discretise import Scores
 from tests.nas.toys import COSTS, FIRST, FIXED, INNER, OPTIONS, SECOND, architecture, architectures, toy_table
 
@@ -74,19 +74,15 @@ def test_the_solver_works_within_the_budget() -> None:
 
 def test_the_solver_aims_below_latency_by_the_residual() -> None:
     # Relative errors 3 % and -4 %: root mean square 3.5355 %.
-    table = toy_table(Calibration((1.03, 1.92), (1.0, 2.0)))
-    assert table.calibration.residual == pytest.approx(((0.03**2 + 0.04**2) / 2) ** 0.5)
+    table = toy_table(predicted=(1.03, 1.92), measured=(1.0, 2.0))
+    assert table.calibration.latency.residual == pytest.approx(((0.03**2 + 0.04**2) / 2) ** 0.5)
     budget = Budget(latency_ms=10.0, memory_mb=3.0)
     aimed = table.aim(budget)
     assert aimed.latency_ms == pytest.approx(10 * (1 - 0.0353553))
     assert (aimed.memory_mb, aimed.params_m) == (3.0, None)
     assert table.aim(Budget(memory_mb=3.0)) == Budget(memory_mb=3.0)
-    wild = toy_table(Calibration((3.0,), (1.0,)))
+    wild = toy_table(predicted=(3.0,), measured=(1.0,))
     assert wild.aim(budget).latency_ms == pytest.approx(9.0), "never more than a tenth"
-
-
-def test_no_whole_architectures_no_residual() -> None:
-    assert Calibration((), ()).residual == 0.0
 
 
 # ------------------------------------------------------------------------------- corrections
@@ -168,7 +164,7 @@ _costs = st.builds(
 def test_a_table_survives_json(option: Cost, fixed: Cost, predicted: float, factor: float) -> None:
     """Exactly: what a resumed run reads is what the run before it used."""
     table = replace(
-        toy_table(Calibration((predicted, 2.0), (1.5, 2.5))),
+        toy_table(predicted=(predicted, 2.0), measured=(1.5, 2.5)),
         options={**COSTS, (FIRST, "linear"): option},
         fixed=fixed,
     )

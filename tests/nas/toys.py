@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hw_cost_models.cost import Cost, Workload
-from nas.cost_table import Calibration, CostTable
+from nas.calibration import Calibration, Residuals
+from nas.cost_table import CostTable
 from nas.run import Run
 from search_spaces import Architecture, Choice, SearchSpace, auxiliary
 
@@ -74,7 +75,7 @@ def toy_space(network: nn.Module | None = None) -> SearchSpace:
     return SearchSpace("toy", network or Toy(), toy_inputs)
 
 
-@dataclass(frozen=True)
+@dataclass
 class ToyTask:
     """Regression on random numbers: the target is the input turned by one place, and squashed."""
 
@@ -146,8 +147,8 @@ COSTS: dict[Decision, Cost] = {
 FIXED = Cost(latency_ms=1.0, weight_bytes=500_000, parameters=125_000, peak_activation_bytes=40_000)
 
 
-def toy_table(calibration: Calibration | None = None) -> CostTable:
-    """Costs in round numbers; from 1 ms (all skipped) to 9 ms."""
+def toy_table(predicted: tuple[float, ...] = (), measured: tuple[float, ...] = ()) -> CostTable:
+    """Costs in round numbers, from 1 ms (all skipped) to 9 ms; latencies by which it was calibrated."""
     return CostTable(
         device="toy",
         threads=1,
@@ -156,7 +157,7 @@ def toy_table(calibration: Calibration | None = None) -> CostTable:
         options=COSTS,
         nesting=NESTING,
         fixed=FIXED,
-        calibration=calibration or Calibration((1.0, 2.0), (1.0, 2.0)),
+        calibration=Calibration(Residuals(predicted, measured), Residuals((), ())),
     )
 
 
@@ -171,7 +172,8 @@ def flat_table(*choices: Mapping[str, float], fixed: float = 0.0) -> CostTable:
 
 def new_run(path: Path, warnings: list[str] | None = None) -> Run:
     """A fresh run directory; what it warns of goes to the list."""
-    return Run.create(path, {"made": "for a test"}, [].append if warnings is None else warnings.append)
+    said = [] if warnings is None else warnings
+    return Run.create(path, {"made": "for a test"}, said.append)
 
 
 class Killed(BaseException):

@@ -1,0 +1,320 @@
+"""The command line: what bad input gets, and what a machine reads."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import nas as package
+from hw_cost_models.errors import MeasurementError
+from nas import after, cli, errors
+from nas.bilevel import Bilevel
+from search_spaces.catalogue import SPACES
+from tests.nas.toys import FIRST, INNER, OPTIONS, new_run, toy_space
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Nas = Callable[..., tuple[int, str, str]]
+
+
+usage = pytest.mark.xfail(strict=True, reason="usage errors are drawn as a box of several lines")
+markup = pytest.mark.xfail(strict=True, reason="what a person typed is read as rich's markup")
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setitem(SPACES, "toy", toy_space)  # type: ignore[arg-type]  # the table is a dictionary
+
+
+@pytest.fixture
+def nas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Nas:
+    """Runs the command as a shell would: exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
+        monkeypatch.delitem(vars(package), "search", raising=False)  # as in a process that has just begun
+        code: object = 0
+        try:
+            cli.main()
+        except SystemExit as stop:
+            code = stop.code or 0
+        out, err = capsys.readouterr()
+        assert isinstance(code, int)
+        return code, out, err
+
+    return run
+
+
+def _assert_one_line(err: str, *fragments: str) -> None:
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert len(lines) == 1, err
+    assert lines[0].startswith("error ")
+    for fragment in fragments:
+        assert fragment in lines[0]
+
+
+# ------------------------------------------------------------------------------------ exit 2
+
+
+@pytest.mark.parametrize("option", ["--latency-ms", "--memory-mb", "--params-m"])
+@pytest.mark.parametrize("value", ["-1", "0", "nan", "inf", "-inf"])
+def test_a_budget_that_is_none(nas: Nas, option: str, value: str) -> None:
+    code, _, err = nas("search", option, value, "--out", "run")
+    assert code == 2
+    _assert_one_line(err, option[2:].replace("-", "_"), f"{float(value)}", "not a positive number")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (("--space", "nope"), ("nope", "hybrid-lm")),
+        pytest.param(("--space", "[/red]"), ("[/red]", "hybrid-lm"), marks=markup),
+        (("--device", "nope"), ("nope", "local", "nvidia-l4", "raspberry-pi-5")),
+        (("--device", "lokal"), ("lokal", "did you mean 'local'")),
+        pytest.param(("--preset", "nope"), ("nope", "quick", "standard", "thorough"), marks=usage),
+        pytest.param(("--controller", "nope"), ("nope", "gumbel", "darts", "random"), marks=usage),
+        pytest.param(("--schedule", "nope"), ("nope", "staged", "joint"), marks=usage),
+        pytest.param(("--statistic", "p10"), ("p10", "p50", "p95"), marks=usage),
+        pytest.param(("--latency-ms", "fast"), ("--latency-ms", "number"), marks=usage),
+        pytest.param(("--threads", "0"), ("--threads", "greater than or equal to 1"), marks=usage),
+        pytest.param(("--batch", "-3"), ("--batch", "greater than or equal to 1"), marks=usage),
+        pytest.param(("--nonsense",), ("--nonsense",), marks=usage),
+    ],
+    ids=lambda value: "-".join(value) if value and value[0].startswith("--") else "",
+)
+def test_a_name_or_value_that_is_not_known(
+    nas: Nas, arguments: tuple[str, ...], fragments: tuple[str, ...]
+) -> None:
+    code, _, err = nas("search", *arguments, "--out", "run")
+    assert code == 2
+    _assert_one_line(err, *fragments)
+    assert not Path("run").exists()
+
+
+@pytest.mark.xfail(strict=True, reason="found out after the run or the bar was begun")
+@pytest.mark.parametrize("command", ["search", "cost"])
+def test_a_device_with_other_threads_than_its_figures_are_for(nas: Nas, command: str) -> None:
+    code, _, err = nas(command, "--device", "raspberry-pi-5", "--threads", "3")
+    assert code == 2
+    _assert_one_line(err, "raspberry-pi-5", "not 3")
+    assert not Path("runs").exists(), "nothing was begun"
+
+
+@usage
+def test_a_command_that_is_not_known(nas: Nas) -> None:
+    code, _, err = nas("serach")
+    assert code == 2
+    _assert_one_line(err, "serach", "search")
+
+
+def _missing(path: Path) -> None:
+    pass
+
+
+def _empty_file(path: Path) -> None:
+    path.touch()
+
+
+def _empty_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def _short(path: Path) -> None:
+    path.write_text("too short")
+
+
+def _binary(path: Path) -> None:
+    path.write_bytes(b"\x00\xff" * 5000)
+
+
+def _folder_of_binaries(path: Path) -> None:
+    path.mkdir()
+    _binary(path / "a.bin")
+
+
+@pytest.mark.parametrize("make", [_missing, _empty_file, _empty_folder, _short, _binary, _folder_of_binaries])
+@pytest.mark.parametrize("name", ["data", pytest.param("odd [name]", marks=markup)])
+def test_data_that_cannot_be_learnt(nas: Nas, make: Callable[[Path], None], name: str) -> None:
+    make(Path(name))
+    code, _, err = nas("search", "--data", name, "--out", "run")
+    assert code == 2
+    _assert_one_line(err, name)
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("holds", ["a run", "something else"])
+def test_an_out_that_holds_something(nas: Nas, holds: str) -> None:
+    if holds == "a run":
+        new_run(Path("run"))
+    else:
+        Path("run").mkdir()
+        Path("run/notes.txt").write_text("mine")
+    before = {f: f.read_bytes() for f in Path("run").iterdir()}
+    code, _, err = nas("search", "--out", "run")
+    assert code == 2
+    _assert_one_line(err, "run is not empty")
+    assert ("nas resume run" in err) == (holds == "a run")
+    assert {f: f.read_bytes() for f in Path("run").iterdir()} == before
+
+
+@pytest.mark.parametrize("command", ["resume", "export", "verify", "report"])
+@pytest.mark.parametrize("holds", ["nothing", "no run"])
+def test_what_is_no_run(nas: Nas, command: str, holds: str) -> None:
+    if holds == "no run":
+        Path("run").mkdir()
+    out = ("--out", "out") if command in ("export", "report") else ()
+    code, _, err = nas(command, "run", *out)
+    assert code == 2
+    _assert_one_line(err, "run holds no run")
+    assert not Path("out").exists()
+
+
+# ------------------------------------------------------------------------- exit 3, 4 and 1
+
+
+def test_a_budget_that_nothing_can_meet(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said from the cost table, before any training."""
+
+    monkeypatch.setattr(
+        Bilevel, "train_weights", lambda self: pytest.fail("trained under an impossible budget")
+    )
+    code, _, err = nas(
+        "search", "--space", "toy", "--device", "raspberry-pi-5", "--params-m", "1e-6", "--out", "run"
+    )
+    assert code == 3
+    # The head alone has 4 * 4 + 4 parameters.
+    _assert_one_line(err, "params_m <= 1e-06", "smallest feasible figure is 2e-05")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.VerificationError("the file differs"), 4),
+        (errors.DivergedError("the loss is nan"), 1),
+        (MeasurementError("the process died"), 1),
+        (OSError(28, "No space left on device"), 1),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_other_errors_that_are_understood(
+    nas: Nas, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def fails(path: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_open", fails)
+    found, _, err = nas("report", "run", "--out", "out")
+    assert found == code
+    _assert_one_line(err, str(error))
+
+
+def test_a_defect_keeps_its_traceback(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(path: Path) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(cli, "_open", fails)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        nas("report", "run", "--out", "out")
+
+
+@pytest.mark.xfail(strict=True, reason="typer handles the key itself")
+def test_control_c_says_how_to_go_on(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(path: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_open", stopped)
+    code, _, err = nas("resume", "run")
+    assert code == 130
+    assert "nas resume" in err
+
+
+@pytest.mark.parametrize("verdict", ["within", "over", "undecided", "predicted, not verified"])
+def test_the_verdict_is_the_exit_code(nas: Nas, monkeypatch: pytest.MonkeyPatch, verdict: str) -> None:
+    result = {
+        "budget": {"latency_ms": 4.0},
+        "predicted": {"latency_ms": 3.5},
+        "measured": {"latency_ms": 4.1},
+        "verification": {"verdicts": {"latency_ms": verdict}},
+        "verdict": verdict,
+    }
+    monkeypatch.setattr(cli, "_open", lambda path: None)
+    monkeypatch.setattr(cli, "_space_and_task", lambda run: (None, None))
+    monkeypatch.setattr(after, "verify_again", lambda run, space: result)
+    code, out, _ = nas("verify", "run")
+    assert code == (4 if verdict in ("over", "undecided") else 0)
+    assert all(figure in out for figure in ("4.00", "3.50", "4.10", verdict))
+
+
+# -------------------------------------------------------------------- what a machine reads
+
+
+def test_the_cost_table_as_json(nas: Nas) -> None:
+    code, out, _ = nas(
+        "cost", "--space", "toy", "--device", "raspberry-pi-5", "--batch", "3", "--length", "5", "--json"
+    )
+    assert code == 0
+    table = json.loads(out)
+    assert table.keys() >= {"device", "workload", "threads", "statistic", "choices", "fixed"}
+    assert (table["device"], table["statistic"]) == ("raspberry-pi-5", "p50")
+    assert table["workload"] == {"kind": "forward", "batch": 3, "length": 5}
+    assert {path: tuple(options) for path, options in table["choices"].items()} == OPTIONS
+    linear = table["choices"][FIRST]["linear"]
+    assert linear["weight_mb"] == pytest.approx(20 * 4 / 1e6)
+    assert linear["params_m"] == pytest.approx(20 / 1e6)
+    assert linear["latency_ms"] > 0
+    assert table["choices"][INNER]["wide"]["params_m"] == pytest.approx((5 * 8 + 9 * 4) / 1e6)
+    assert table["fixed"]["params_m"] == pytest.approx(20 / 1e6)
+
+
+def test_the_cost_table_for_people(nas: Nas) -> None:
+    code, out, _ = nas("cost", "--space", "toy", "--device", "raspberry-pi-5")
+    assert code == 0
+    assert all(name in out for name in ("raspberry-pi-5", FIRST, "tanh.x2", "wide", "the rest"))
+
+
+def test_devices(nas: Nas) -> None:
+    code, out, _ = nas("devices", "--json")
+    assert code == 0
+    profiles = {profile["name"]: profile for profile in json.loads(out)}
+    assert profiles.keys() >= {"local", "raspberry-pi-5", "nvidia-l4"}
+    assert profiles["raspberry-pi-5"]["roofline"]["peak_gflops"]["source"]
+    code, out, _ = nas("devices")
+    assert code == 0
+    assert all(name in out for name in profiles)
+
+
+@pytest.mark.parametrize(
+    "command", [(), ("search",), ("resume",), ("export",), ("verify",), ("report",), ("cost",), ("devices",)]
+)
+def test_help(nas: Nas, command: tuple[str, ...]) -> None:
+    code, out, _ = nas(*command, "--help")
+    assert code == 0
+    assert "Usage: " in out
+    if command == ("search",):
+        options = ("space", "data", "device", "latency-ms", "memory-mb", "params-m", "preset", "seed", "out")
+        assert all(f"--{option}" in out for option in options)
+
+
+def test_help_is_instant() -> None:
+    """What takes seconds to import is imported where it is used."""
+    code = (
+        "import sys; sys.argv = ['nas', '--help']\n"
+        "from nas.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = 'torch scipy onnx onnxruntime onnxscript numpy pydantic networkx plotly hw_cost_models'\n"
+        "print('heavy:', *sorted(set(heavy.split()) & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Usage: nas" in ran.stdout
+    heavy = ran.stdout.rpartition("heavy:")[2].split()
+    assert not set(heavy) & {"torch", "scipy", "onnx", "onnxruntime", "onnxscript"}

@@ -215,7 +215,7 @@ def test_the_solver_aims_below_the_limit_unless_nothing_fits_there() -> None:
 
 @pytest.mark.parametrize("measured", [None, {"latency_ms": 1.5, "memory_mb": 2.0, "params_m": 0.1}])
 def test_a_candidate_survives_json(measured: dict[str, float] | None) -> None:
-    candidate = Candidate(WIDE, "scores", {"latency_ms": 1.0}, 0.5, 2, measured, measured and True)
+    candidate = Candidate(WIDE, "scores", {"latency_ms": 1.0}, 0.5, 2, measured, True if measured else None)
     assert Candidate.from_dict(candidate.to_dict()) == candidate
     assert isinstance(candidate.to_dict()["architecture"], dict)
 

@@ -31,7 +31,7 @@ markup = pytest.mark.xfail(strict=True, reason="what a person typed is read as r
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setitem(SPACES, "toy", toy_space)  # type: ignore[arg-type]  # the table is a dictionary
+    monkeypatch.setitem(SPACES, "toy", toy_space)
 
 
 @pytest.fixture

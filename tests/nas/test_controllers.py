@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -14,6 +15,9 @@ from nas.budget import METRICS
 from nas.controllers import CONTROLLERS, Controller
 from search_spaces import Choice, Mixture, bind
 from tests.nas.toys import FIRST, INNER, NESTING, OPTIONS, SECOND, architectures, toy_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 X = torch.linspace(-1, 1, 12).reshape(3, 4)
 
@@ -85,7 +89,7 @@ def test_all_randomness_is_the_generators(controller: Controller) -> None:
 class Row(nn.Module):
     """Two choices in a row, and something after them that bends."""
 
-    def __init__(self, first: dict[str, nn.Module], second: dict[str, nn.Module]) -> None:
+    def __init__(self, first: Mapping[str, nn.Module], second: Mapping[str, nn.Module]) -> None:
         super().__init__()
         self.a, self.b = Choice(first), Choice(second)
 

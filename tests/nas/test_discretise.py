@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.discretise import Constraint, Problem, Scores
+from nas.discretise import Constraint, Decision, Problem, Scores
 from nas.errors import InfeasibleBudgetError
 from search_spaces import Architecture
 from tests.nas.toys import architectures
@@ -29,7 +29,7 @@ def problems(draw: st.DrawFn) -> tuple[Problem, Scores]:
         outer = paths[int(rng.integers(i))] if i and draw(st.booleans()) else None
         nesting[path] = None if outer is None else (outer, str(rng.choice(options[outer])))
     decisions = [(p, o) for p in paths for o in options[p]]
-    pairs = {}
+    pairs: dict[tuple[Decision, Decision], float] = {}
     flat = [p for p in paths if nesting[p] is None]
     for first, second in itertools.pairwise(flat):
         if draw(st.booleans()):
@@ -91,8 +91,11 @@ def test_excluded_architectures_do_not_return() -> None:
     problem = Problem({"c": ("a", "b"), "d": ("a", "b")})
     scores = Scores({("c", "a"): 1.0, ("d", "a"): 0.5})
     best = Architecture({"c": "a", "d": "a"})
-    assert problem.best(scores).architecture == best
-    assert problem.best(scores, [best]).architecture == Architecture({"c": "a", "d": "b"})
+    first, second = problem.best(scores), problem.best(scores, [best])
+    assert first is not None
+    assert first.architecture == best
+    assert second is not None
+    assert second.architecture == Architecture({"c": "a", "d": "b"})
 
 
 @pytest.mark.parametrize("peaks", [False, True])

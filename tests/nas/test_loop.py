@@ -16,7 +16,6 @@ import pytest
 import torch
 from torch import nn
 
-from hw_cost_models import files
 from nas import loop
 from nas.errors import DivergedError
 from nas.loop import State, run_loop
@@ -130,7 +129,7 @@ def test_killed_at_every_write(
         return call
 
     for name in ("open", "write", "fsync", "replace"):
-        monkeypatch.setattr(files.os, name, counted(getattr(os, name)))
+        monkeypatch.setattr(os, name, counted(getattr(os, name)))
     for calls in range(1000):
         left = math.inf
         run = new_run(tmp_path / f"{calls}")

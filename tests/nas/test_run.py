@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from hw_cost_models import files
 from hw_cost_models.errors import DamagedFileError
 from hw_cost_models.files import digest, read_json
 from nas.errors import BadInputError
@@ -127,7 +126,7 @@ def test_a_full_disk_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.Mo
         free -= took
         return took
 
-    monkeypatch.setattr(files.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
     for attempt in (
         lambda: run.once("phase.json", lambda: {"losses": [0.5] * 2000}),
         lambda: run.rewind("loop", 1),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import re
@@ -16,7 +17,6 @@ import torch
 from hw_cost_models.cost import Workload
 from hw_cost_models.files import digest, read_json
 from nas import loop
-from nas import search as module
 from nas.after import export_again, verify_again
 from nas.bilevel import Bilevel
 from nas.budget import Budget
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from search_spaces import SearchSpace
+
+module = importlib.import_module(search.__module__)
 
 EFFORT = Effort(
     supernet_steps=6,

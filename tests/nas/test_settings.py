@@ -17,7 +17,7 @@ from nas.settings import PRESETS, Effort, Settings
 
 @pytest.mark.parametrize("field", [f.name for f in fields(Effort)])
 @pytest.mark.parametrize("value", [0, -3, math.nan])
-def test_every_count_and_rate_must_be_positive(field: str, value: float) -> None:
+def test_every_count_and_rate_must_be_positive(field: str, value: Any) -> None:
     with pytest.raises(BadInputError, match=rf"^effort\.{field}: {value} is not [^\n]*$"):
         replace(PRESETS["quick"], **{field: value})
 

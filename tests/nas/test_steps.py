@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nas.budget import Budget
-from nas.controllers import CONTROLLERS, Gumbel, Uniform
+from nas.controllers import CONTROLLERS, Controller, Gumbel, Uniform
 from nas.errors import DivergedError
 from nas.steps import Duals, architecture_step, cosine, descend, set_rate, weight_step
 from nas.supernet import Supernet
@@ -24,8 +24,8 @@ TEACHER = Mixture.of(architecture("tanh.x2", "nested", "wide"))
 BUDGET = Budget(latency_ms=2.0, memory_mb=9.0)
 
 
-def _supernet(controller: object = None) -> Supernet:
-    return Supernet(Toy(), toy_table(), BUDGET, controller)  # type: ignore[arg-type]  # tests give controllers
+def _supernet(controller: Controller | None = None) -> Supernet:
+    return Supernet(Toy(), toy_table(), BUDGET, controller)
 
 
 def _state(*holders: nn.Module | torch.optim.Optimizer) -> list[object]:
@@ -40,7 +40,7 @@ class NanGradient(torch.autograd.Function):
         return x.clone()
 
     @staticmethod
-    def backward(ctx: object, gradient: Tensor) -> Tensor:  # type: ignore[override]  # torch's is (*args)
+    def backward(ctx: object, gradient: Tensor) -> Tensor:
         return gradient * math.nan
 
 
@@ -89,31 +89,35 @@ def test_weight_step_trains_the_sampled_path_alone() -> None:
         assert {"network.head.weight", "network.head.bias"} <= moved
 
 
-def test_weight_step_by_hand() -> None:
-    """Half the task's loss, half the distance to the largest network, and the auxiliary loss."""
+@pytest.mark.parametrize("teaches", ["nobody", "the better", "the worse"])
+def test_weight_step_by_hand(teaches: str) -> None:
+    """The task's loss, half the distance to a largest network that is better on this batch, the auxiliary."""
     supernet, task = _supernet(), ToyTask()
     (x,), target = task.sample("train", 8, torch.Generator().manual_seed(0))
     path = Mixture.of(architecture("linear", "nested", "narrow"))
     with torch.no_grad():
         output, auxiliary = supernet((x,), path)
         taught, _ = supernet((x,), TEACHER)
-        losses = ((output - target) ** 2).mean().item(), ((output - taught) ** 2).mean().item()
-    found = weight_step(
-        supernet, task, ((x,), target), path, TEACHER, make_optimizer(supernet.weights(), 0.01)
-    )
+        target = 0.9 * (output if teaches == "the worse" else taught) + 0.1 * target
+        task_loss = ((output - target) ** 2).mean().item()
+        assert (((taught - target) ** 2).mean().item() > task_loss) == (teaches == "the worse")
+        distance = 0.5 * ((output - taught) ** 2).mean().item() if teaches == "the better" else 0.0
+    teacher = None if teaches == "nobody" else TEACHER
+    optimizer = make_optimizer(supernet.weights(), 0.01)
+    found = weight_step(supernet, task, ((x,), target), path, teacher, optimizer)
     assert auxiliary.item() > 0
     assert found == pytest.approx(
         {
-            "loss": 0.5 * losses[0] + 0.5 * losses[1] + auxiliary.item(),
-            "task_loss": losses[0],
-            "distillation_loss": losses[1],
+            "loss": task_loss + distance + auxiliary.item(),
+            "task_loss": task_loss,
+            "distillation_loss": distance,
             "auxiliary_loss": auxiliary.item(),
         }
     )
 
 
 @pytest.mark.parametrize("controller", CONTROLLERS.values(), ids=CONTROLLERS)
-def test_mixtures_of_any_controller_leave_the_other_level_alone(controller: object) -> None:
+def test_mixtures_of_any_controller_leave_the_other_level_alone(controller: Controller) -> None:
     supernet, task, draws = _supernet(controller), ToyTask(), torch.Generator().manual_seed(0)
     weights = make_optimizer(supernet.weights(), 0.01)
     alpha = torch.optim.Adam(supernet.architecture_parameters(), lr=0.1)
@@ -153,7 +157,7 @@ def test_architecture_step_prices_what_is_over_its_limit() -> None:
 
 
 @pytest.mark.parametrize("controller", [Gumbel(), Uniform()], ids=["gumbel", "random"])
-def test_a_validation_loss_that_is_not_finite_stops_every_controller(controller: object) -> None:
+def test_a_validation_loss_that_is_not_finite_stops_every_controller(controller: Controller) -> None:
     supernet, draws, task = _supernet(controller), torch.Generator().manual_seed(0), ToyTask(scale=math.nan)
     duals = Duals(torch.ones(2), 0.1)
     optimizer = torch.optim.Adam(supernet.architecture_parameters(), lr=0.1)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from nas.budget import METRICS, Budget
-from nas.controllers import CONTROLLERS, Darts
+from nas.controllers import CONTROLLERS, Controller, Darts
 from nas.supernet import Supernet, run_with_auxiliary
 from search_spaces import Architecture, Choice, Mixture, select
 from tests.nas.toys import FIRST, INNER, OPTIONS, SECOND, Toy, ToyTask, architecture, architectures, toy_table
@@ -31,7 +31,7 @@ def _with_alpha(values: dict[str, list[float]], budget: Budget = BUDGET) -> Supe
 
 
 def _chances(values: dict[str, list[float]]) -> dict[tuple[str, str], float]:
-    found = {}
+    found: dict[tuple[str, str], float] = {}
     for path, names in OPTIONS.items():
         total = sum(math.exp(v) for v in values[path])
         found |= {(path, name): math.exp(v) / total for name, v in zip(names, values[path], strict=True)}
@@ -165,12 +165,12 @@ def test_auxiliary_loss_comes_back_and_stays_nowhere() -> None:
 
 
 @pytest.mark.parametrize("controller", CONTROLLERS.values(), ids=CONTROLLERS)
-def test_users_modules_are_left_alone(controller: object) -> None:
+def test_users_modules_are_left_alone(controller: Controller) -> None:
     network = Toy()
     before = {name: dict(vars(module)) for name, module in network.named_modules()}
     children = {name: dict(module._modules) for name, module in network.named_modules()}
     state = copy.deepcopy(network.state_dict())
-    supernet = Supernet(network, toy_table(), BUDGET, controller)  # type: ignore[arg-type]  # ids above
+    supernet = Supernet(network, toy_table(), BUDGET, controller)
     output, _ = supernet((X,), supernet.sample(torch.Generator()))
     output.sum().backward()
     for name, module in network.named_modules():

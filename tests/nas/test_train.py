@@ -47,7 +47,7 @@ def test_it_learns_and_says_so(tmp_path: Path) -> None:
 
 
 def test_rivals_see_the_same_batches(tmp_path: Path) -> None:
-    seen: dict[str, list[list[float]]] = {}
+    seen: dict[str, list[list[object]]] = {}
 
     class Watching(ToyTask):
         def sample(self, split: Split, size: int, generator: torch.Generator) -> Batch:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from nas.supernet import Supernet
 
 PROBABILITIES_EVERY = 5
+TEACHER_FROM = 0.5
+"""Share of the weight steps before the largest network teaches: until then it knows nothing."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,14 @@ class Bilevel:
     def _weight_step(
         self, draws: torch.Generator, optimizer: torch.optim.Optimizer, sample: Callable[[], Mixture]
     ) -> Callable[[int], dict[str, object]]:
-        effort, teacher = self.effort, Mixture.of(self.table.dearest())
+        effort, largest = self.effort, Mixture.of(self.table.dearest())
 
         def step(i: int) -> dict[str, object]:
             rate = cosine(i, effort.supernet_steps, effort.learning_rate)
             set_rate(optimizer, rate)
             self.supernet.train()
             batch = self.task.sample("train", effort.batch_size, draws)
+            teacher = largest if i >= TEACHER_FROM * effort.supernet_steps else None
             losses = weight_step(self.supernet, self.task, batch, sample(), teacher, optimizer)
             return {**losses, "learning_rate": rate}
 

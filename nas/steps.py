@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from search_spaces.space import Batch
 
 DISTILLATION = 0.5
-"""Share of the teacher in the loss of a sampled architecture."""
+"""Weight of the teacher's part in the loss of a sampled architecture."""
 
 
 def weight_step(
@@ -37,21 +37,26 @@ def weight_step(
     task: Task,
     batch: Batch,
     mixture: Mixture,
-    teacher: Mixture,
+    teacher: Mixture | None,
     optimizer: torch.optim.Optimizer,
 ) -> dict[str, float]:
     """Trains the weights of one sampled path, taught by the largest network with the same shared weights.
 
-    In-place distillation after BigNAS (arXiv:2003.11142). The teacher only runs forward: it is trained as
-    any other path is, when it is sampled, so that its options are not trained more than the rest.
+    In-place distillation after BigNAS (arXiv:2003.11142), with two differences that a space of unlike options
+    calls for. The teacher only runs forward: it is trained as any other path is, when it is sampled, so that
+    its options are not trained more than the rest. And it teaches only batches on which it is the better of
+    the two: here the largest need not be the best. Without a teacher, its extra forward is saved.
     """
     inputs, target = batch
-    with torch.no_grad():
-        taught, _ = supernet(inputs, teacher)
     output, auxiliary = supernet(inputs, mixture)
     task_loss = task.loss(output, target)
-    distillation = task.distillation(output, taught)
-    loss = (1 - DISTILLATION) * task_loss + DISTILLATION * distillation + auxiliary
+    distillation = torch.zeros(())
+    if teacher is not None:
+        with torch.no_grad():
+            taught, _ = supernet(inputs, teacher)
+        if task.loss(taught, target) < task_loss:
+            distillation = DISTILLATION * task.distillation(output, taught)
+    loss = task_loss + distillation + auxiliary
     descend(loss, optimizer, supernet.weights())
     return {
         "loss": loss.item(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from hw_cost_models.cost import Cost
 from nas.budget import METRICS, Budget
 from nas.controllers import CONTROLLERS, Controller, Darts
 from nas.supernet import Supernet, run_with_auxiliary
-from search_spaces import Architecture, Choice, Mixture, select
+from search_spaces import Architecture, Choice, Mixture, choices, parents, select
 from tests.nas.toys import FIRST, INNER, OPTIONS, SECOND, Toy, ToyTask, architecture, architectures, toy_table
 
 X = torch.linspace(-2, 1, 12).reshape(3, 4)
@@ -118,6 +120,42 @@ def test_expected_memory_is_expected_weights_and_the_largest_expected_peak(
     assert found == pytest.approx((weights + max(0.04, first, nested * 0.02, inner)) / 1.2, rel=1e-5)
     exact = sum(math.prod(c[d] for d in a.items()) * MEMORY.of(table.cost(a)) for a in architectures())
     assert found <= exact / 1.2 * (1 + 1e-6)
+
+
+class Deep(nn.Module):
+    """A choice in an option of a choice in an option of a choice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        innermost = Choice({"p": nn.Linear(4, 4), "q": nn.Identity()})
+        middle = Choice({"m": nn.Sequential(innermost), "n": nn.Identity()})
+        self.outer = Choice({"x": nn.Sequential(middle), "y": nn.Identity()})
+
+
+@settings(max_examples=20)
+@given(values=st.lists(st.floats(-3, 3), min_size=6, max_size=6), costs=st.lists(st.floats(0, 9), min_size=6))
+def test_what_is_nested_twice_counts_where_it_is_reached(values: list[float], costs: list[float]) -> None:
+    network = Deep()
+    nesting, options = parents(network), {path: c.options for path, c in choices(network).items()}
+    decisions = [(path, option) for path, names in options.items() for option in names]
+    table = replace(
+        toy_table(),
+        options={d: Cost(latency_ms=ms) for d, ms in zip(decisions, costs, strict=False)},
+        nesting=nesting,
+    )
+    supernet = Supernet(network, table, Budget(latency_ms=1.0), Darts())
+    with torch.no_grad():
+        for alpha, pair in zip(
+            supernet.architecture_parameters(), (values[:2], values[2:4], values[4:]), strict=True
+        ):
+            alpha.copy_(torch.tensor(pair))
+    p = supernet.sample(torch.Generator()).probabilities
+    chances = {(path, o): p[path][i].item() for path, names in options.items() for i, o in enumerate(names)}
+    expected = sum(
+        math.prod(chances[d] for d in a.items()) * table.figures(a)["latency_ms"]
+        for a in architectures(options, nesting)
+    )
+    assert supernet.cost(supernet.sample(torch.Generator())).item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("taken", architectures(), ids=lambda a: "-".join(a.values()))

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
     from search_spaces.space import Batch, Split
 
+EVALUATION_BATCH = 8
 RANKING = 4
 """Candidates are ranked on this many times the batches that the scores were fitted to."""
 FINAL_BATCHES = 32
@@ -391,7 +392,7 @@ class _Search:
     # ---------------------------------------------------------------------------------- tools
 
     def _batches(self, split: Split, count: int) -> list[Batch]:
-        return list(self.task.batches(split, self.effort.batch_size, count))
+        return list(self.task.batches(split, EVALUATION_BATCH, count))
 
     def _ranking_batches(self) -> list[Batch]:
         return self._batches("validation", RANKING * self.effort.evaluation_batches)

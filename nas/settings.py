@@ -28,7 +28,7 @@ class Effort:
 
     supernet_steps: int
     batch_size: int
-    learning_rate: float = 4e-3
+    learning_rate: float = 6e-3
     architecture_steps: int
     architecture_batch: int
     architecture_rate: float = 0.05
@@ -36,14 +36,14 @@ class Effort:
     evaluations: int
     """Architectures whose shared-weight loss the scores are fitted to."""
     evaluation_batches: int
-    """Batches an evaluation; ranking candidates takes four times as many."""
+    """Batches of eight examples an evaluation; ranking candidates takes four times as many."""
     candidates: int
     """How many the scores and the controller propose each."""
     measured: int
     """How many of the best-ranked candidates are measured in one attempt."""
     random_architectures: int = 20
     train_steps: int
-    rounds: int = 25
+    rounds: int = 30
     """Timing rounds of options and candidates, and of each verifying process."""
 
     def __post_init__(self) -> None:
@@ -59,41 +59,40 @@ class Effort:
 
 
 _STANDARD = Effort(
-    supernet_steps=700,
-    batch_size=8,
-    architecture_steps=250,
+    supernet_steps=1600,
+    batch_size=4,
+    architecture_steps=300,
     architecture_batch=8,
-    evaluations=240,
-    evaluation_batches=2,
+    evaluations=300,
+    evaluation_batches=4,
     candidates=6,
     measured=4,
-    train_steps=250,
+    train_steps=500,
 )
 
 PRESETS: Mapping[str, Effort] = {
     "quick": replace(
         _STANDARD,
-        supernet_steps=200,
-        architecture_steps=100,
-        evaluations=120,
-        evaluation_batches=1,
+        supernet_steps=500,
+        architecture_steps=120,
+        evaluations=150,
+        evaluation_batches=2,
         candidates=4,
         measured=3,
-        train_steps=60,
+        train_steps=150,
     ),
     "standard": _STANDARD,
     "thorough": replace(
         _STANDARD,
-        supernet_steps=6000,
-        batch_size=16,
+        supernet_steps=12000,
         architecture_steps=2000,
         evaluations=600,
-        evaluation_batches=4,
+        evaluation_batches=8,
         candidates=12,
         measured=6,
         random_architectures=40,
-        train_steps=3000,
-        rounds=50,
+        train_steps=6000,
+        rounds=60,
     ),
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,6 +30,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 2 bad input, 3 infeasible budget, 4 verification failed, 1 anything else.",
 )
 console = Console()
+
+_INTERRUPTED = 130
+"""What Ctrl-C ends a command with."""
 
 
 class Preset(StrEnum):
@@ -235,12 +239,13 @@ def cost(
     from nas.terminal import Bar, cost_table
 
     profile = load_device(device)
+    profile = profile.with_threads(threads or profile.threads)
     workload = Workload(batch=batch, length=length)
     with Bar(Console(stderr=True)) as bar:
         bar.plan(1)
         bar.phase("pricing every option")
         table, _ = price_on(
-            profile.with_threads(threads or profile.threads),
+            profile,
             assembly_of(_space(space), workload),
             workload,
             statistic.value,
@@ -284,7 +289,9 @@ def _task(data: Path | None, length: int) -> Task:
 def _open(path: Path) -> Run:
     from nas.run import Run
 
-    return Run.open(path, lambda message: console.print(f"[yellow]note[/]  {message}", highlight=False))
+    return Run.open(
+        path, lambda message: console.print(f"[yellow]note[/]  {escape(message)}", highlight=False)
+    )
 
 
 def _space_and_task(run: Run) -> tuple[SearchSpace, Task]:
@@ -323,16 +330,18 @@ def _exit_with(verdict: str) -> None:
 def main() -> None:
     """The entry point: one line and an exit code for every error that is understood."""
     try:
-        app()
+        code = app(standalone_mode=False)
     except Exception as error:
         code = _exit_code(error)
         if code is None:
             raise
-        Console(stderr=True).print(f"[red]error[/]  {error}", highlight=False, soft_wrap=True)
-        sys.exit(code)
-    except KeyboardInterrupt:
+        message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
+        if message:  # none where the help was shown instead
+            line = f"[red]error[/]  {escape(message)}"
+            Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+    if code == _INTERRUPTED:
         Console(stderr=True).print("stopped; `nas resume RUN` goes on", highlight=False)
-        sys.exit(130)
+    sys.exit(code)
 
 
 def _exit_code(error: Exception) -> int | None:
@@ -341,7 +350,7 @@ def _exit_code(error: Exception) -> int | None:
     from nas.errors import NasError
     from search_spaces.errors import SearchSpaceError
 
-    if isinstance(error, NasError):
+    if isinstance(error, NasError | typer.TyperException):
         return error.exit_code
     if isinstance(error, DeviceError | SearchSpaceError):
         return 2

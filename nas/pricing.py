@@ -92,8 +92,9 @@ def price_space(
     costs = model.price(distinct)
     alone = {d: _without(costs[keys[d]], latency[_identity(parts[d][1][0])]) for d in parts}
     options = {
-        decision: _apart(cost, [alone[inner] for inner in assembly.first_inside(decision).items()])
+        decision: _apart(cost, [alone[p, o] for p, o in inside.items() if assembly.nesting[p] == decision])
         for decision, cost in alone.items()
+        for inside in [assembly.first_inside(decision)]
     }
     rest = _rest(options, assembly)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import save as save_tensors
 from torch import nn
 
 from hw_cost_models.cost import Workload
@@ -33,7 +33,7 @@ from nas.export import export_network
 from nas.pricing import assembly_of, price_on
 from nas.progress import Progress, Silent
 from nas.report import RunRecord, render
-from nas.run import Run, generator
+from nas.run import Run, generator, pack_tensors
 from nas.sampling import FairSampler
 from nas.scores import FittedScores, fit_scores
 from nas.settings import PRESETS, Effort, Schedule, Settings
@@ -103,12 +103,13 @@ def search(
     if controller not in CONTROLLERS:
         raise BadInputError(f"no controller {controller!r}; the controllers are {', '.join(CONTROLLERS)}")
     profile = load_device(device)
+    profile = profile.with_threads(threads or profile.threads)
     settings = Settings(
         space=space.name,
         task=task.name,
         data=data,
         device=device,
-        threads=threads or profile.threads,
+        threads=profile.threads,
         workload=workload or Workload(),
         statistic=statistic,
         budget=budget,
@@ -139,8 +140,9 @@ def resume(out: Path | str, space: SearchSpace, task: Task, progress: Progress |
 
 
 def go_on(run: Run, space: SearchSpace, task: Task, progress: Progress) -> Result:
-    """All phases that the run has not finished."""
+    """All phases that the run has not finished, on a copy of the network: the one given stays as it is."""
     settings = Settings.from_dict(run.config)
+    space = replace(space, network=copy.deepcopy(space.network))
     with _reproducible(settings.training_threads):
         if not run.holds("result.json"):
             _Search(run, space, task, settings, progress).finish()
@@ -174,7 +176,7 @@ class _Search:
         baselines = self.baselines(supernet.network, selection.table, budget)
         trained = self.train_and_test(supernet.network, selection.best, baselines)
         parity, verification = self.export_and_verify(trained["winner"], budget)
-        weights = save_tensors(trained["winner"].network.state_dict())
+        weights = pack_tensors(trained["winner"].network.state_dict())
         write_atomic(self.run.path / "winner.safetensors", weights)
         summary = self.summarise(selection, budget, scores, baselines, trained, parity, verification)
         write_json(self.run.path / "result.json", {**summary, "winner_sha256": digest(weights)})

@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     Nas = Callable[..., tuple[int, str, str]]
 
 
-usage = pytest.mark.xfail(strict=True, reason="usage errors are drawn as a box of several lines")
-markup = pytest.mark.xfail(strict=True, reason="what a person typed is read as rich's markup")
-
-
 @pytest.fixture(autouse=True)
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -77,17 +73,17 @@ def test_a_budget_that_is_none(nas: Nas, option: str, value: str) -> None:
     ("arguments", "fragments"),
     [
         (("--space", "nope"), ("nope", "hybrid-lm")),
-        pytest.param(("--space", "[/red]"), ("[/red]", "hybrid-lm"), marks=markup),
+        (("--space", "[/red]"), ("[/red]", "hybrid-lm")),
         (("--device", "nope"), ("nope", "local", "nvidia-l4", "raspberry-pi-5")),
         (("--device", "lokal"), ("lokal", "did you mean 'local'")),
-        pytest.param(("--preset", "nope"), ("nope", "quick", "standard", "thorough"), marks=usage),
-        pytest.param(("--controller", "nope"), ("nope", "gumbel", "darts", "random"), marks=usage),
-        pytest.param(("--schedule", "nope"), ("nope", "staged", "joint"), marks=usage),
-        pytest.param(("--statistic", "p10"), ("p10", "p50", "p95"), marks=usage),
-        pytest.param(("--latency-ms", "fast"), ("--latency-ms", "number"), marks=usage),
-        pytest.param(("--threads", "0"), ("--threads", "greater than or equal to 1"), marks=usage),
-        pytest.param(("--batch", "-3"), ("--batch", "greater than or equal to 1"), marks=usage),
-        pytest.param(("--nonsense",), ("--nonsense",), marks=usage),
+        (("--preset", "nope"), ("nope", "quick", "standard", "thorough")),
+        (("--controller", "nope"), ("nope", "gumbel", "darts", "random")),
+        (("--schedule", "nope"), ("nope", "staged", "joint")),
+        (("--statistic", "p10"), ("p10", "p50", "p95")),
+        (("--latency-ms", "fast"), ("--latency-ms", "number")),
+        (("--threads", "0"), ("--threads", "greater than or equal to 1")),
+        (("--batch", "-3"), ("--batch", "greater than or equal to 1")),
+        (("--nonsense",), ("--nonsense",)),
     ],
     ids=lambda value: "-".join(value) if value and value[0].startswith("--") else "",
 )
@@ -100,7 +96,6 @@ def test_a_name_or_value_that_is_not_known(
     assert not Path("run").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="found out after the run or the bar was begun")
 @pytest.mark.parametrize("command", ["search", "cost"])
 def test_a_device_with_other_threads_than_its_figures_are_for(nas: Nas, command: str) -> None:
     code, _, err = nas(command, "--device", "raspberry-pi-5", "--threads", "3")
@@ -109,7 +104,6 @@ def test_a_device_with_other_threads_than_its_figures_are_for(nas: Nas, command:
     assert not Path("runs").exists(), "nothing was begun"
 
 
-@usage
 def test_a_command_that_is_not_known(nas: Nas) -> None:
     code, _, err = nas("serach")
     assert code == 2
@@ -142,7 +136,7 @@ def _folder_of_binaries(path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [_missing, _empty_file, _empty_folder, _short, _binary, _folder_of_binaries])
-@pytest.mark.parametrize("name", ["data", pytest.param("odd [name]", marks=markup)])
+@pytest.mark.parametrize("name", ["data", "odd [name]"])
 def test_data_that_cannot_be_learnt(nas: Nas, make: Callable[[Path], None], name: str) -> None:
     make(Path(name))
     code, _, err = nas("search", "--data", name, "--out", "run")
@@ -226,7 +220,6 @@ def test_a_defect_keeps_its_traceback(nas: Nas, monkeypatch: pytest.MonkeyPatch)
         nas("report", "run", "--out", "out")
 
 
-@pytest.mark.xfail(strict=True, reason="typer handles the key itself")
 def test_control_c_says_how_to_go_on(nas: Nas, monkeypatch: pytest.MonkeyPatch) -> None:
     def stopped(path: Path) -> None:
         raise KeyboardInterrupt

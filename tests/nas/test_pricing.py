@@ -197,7 +197,6 @@ class Deep(nn.Module):
         return y
 
 
-@pytest.mark.xfail(strict=True, reason="what is nested twice is taken off twice")
 def test_choices_nested_twice(tmp_path: Path) -> None:
     middle, innermost = "outer.x.1", "outer.x.1.m.1"
     table = price_space(_assembly(Deep(), tmp_path), FakeModel(), LOCAL, WORKLOAD, "p50")

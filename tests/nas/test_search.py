@@ -294,7 +294,6 @@ def test_a_seed_repeats_a_run_and_another_does_not(tmp_path: Path) -> None:
     assert a["trajectory"] != c["trajectory"]
 
 
-@pytest.mark.xfail(strict=True, reason="the network that was given is trained in place")
 @pytest.mark.usefixtures("quick_export")
 def test_the_space_that_was_given_is_left_as_it_was(tmp_path: Path) -> None:
     """Searched a second time, for another budget say, it must not begin with the weights of the first."""

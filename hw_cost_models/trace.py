@@ -62,7 +62,8 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> nx.DiGraph:
 def static_cost(module: nn.Module, inputs: tuple[Tensor, ...]) -> Cost:
     """Everything but the latency, which stays 0.
 
-    `parameters` are the non-zero ones. A submodule that has a method `nonzero_parameters() -> int` is asked
+    `parameters` are the non-zero ones; of a tensor that is zero throughout all, since it is one that training
+    has not reached yet, such as a bias. A submodule that has a method `nonzero_parameters() -> int` is asked
     instead of having its own parameters counted: one that masks its weights in the forward knows better.
     """
     graph = trace(module, inputs)
@@ -94,7 +95,7 @@ def _nonzero_parameters(module: nn.Module) -> int:
         own = [p for p in part.parameters(recurse=False) if id(p) not in seen]
         seen.update(map(id, own))
         knows = getattr(part, "nonzero_parameters", None)
-        total += knows() if callable(knows) else sum(int(torch.count_nonzero(p)) for p in own)
+        total += knows() if callable(knows) else sum(int(torch.count_nonzero(p)) or p.numel() for p in own)
     return total
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         NasError,
         VerificationError,
     )
-    from nas.search import Result, resume, search
+    from nas.phases import Result, resume, search
     from nas.settings import PRESETS, Effort
     from nas.supernet import Supernet
 
@@ -42,12 +42,12 @@ _HOME = {
     "NasError": "errors",
     "PRESETS": "settings",
     "Problem": "discretise",
-    "Result": "search",
+    "Result": "phases",
     "Scores": "discretise",
     "Supernet": "supernet",
     "VerificationError": "errors",
-    "resume": "search",
-    "search": "search",
+    "resume": "phases",
+    "search": "phases",
 }
 
 __all__ = [

@@ -25,11 +25,14 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import csr_array
 
-from nas.errors import InfeasibleBudgetError
+from nas.errors import InfeasibleBudgetError, NasError
 from search_spaces import Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+_TIME_IS_UP = 1
+"""The status of `scipy.optimize.milp`."""
 
 Decision = tuple[str, str]
 """(choice path, option name)"""
@@ -167,6 +170,8 @@ class _Rows:
             ),
             options={"mip_rel_gap": 0.0, "time_limit": time_limit},
         )
+        if result.x is None and result.status == _TIME_IS_UP:
+            raise NasError(f"the solver found nothing within {time_limit:g} seconds: give it a looser budget")
         if result.x is None:
             return None
         taken = {p: o for (p, o), x in zip(self.decisions, result.x, strict=False) if x > 0.5}

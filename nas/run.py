@@ -109,9 +109,10 @@ class Run:
         data = pack_tensors(tensors)
         write_atomic(weights, data)
         write_json(weights.with_suffix(".json"), {"step": step, "weights_sha256": digest(data)})
-        for old in sorted(folder.glob("*.json"))[:-2]:
-            old.unlink()
-            old.with_suffix(".safetensors").unlink(missing_ok=True)
+        kept = {facts.stem for facts in sorted(folder.glob("*.json"))[-2:]}
+        for file in folder.iterdir():
+            if file.stem not in kept:  # too old, or weights whose facts were never written
+                file.unlink()
 
     def load_checkpoint(self, loop: str) -> Checkpoint | None:
         """The newest whole state; damaged ones are named and passed over."""

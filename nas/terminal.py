@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -30,7 +31,10 @@ _COLOUR = {"within": "green", "over": "red", "undecided": "yellow", "predicted, 
 
 
 class Bar:
-    """One line a phase: what it does, how far it is, what is left."""
+    """One line a phase: what it does, how far it is, what is left.
+
+    Where the output is no terminal, a line when a phase begins.
+    """
 
     def __init__(self, console: Console) -> None:
         self.console, self.phases, self.number = console, 0, 0
@@ -42,6 +46,7 @@ class Bar:
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
             console=console,
+            disable=not console.is_terminal,
         )
         self.task: TaskID | None = None
 
@@ -60,6 +65,8 @@ class Bar:
         self.number += 1
         number = f"{self.number}/{self.phases}"
         self.task = self.progress.add_task(title, total=None, number=number)
+        if not self.console.is_terminal:
+            self.console.print(f"{number:>5}  {title}", highlight=False)
 
     def start(self, total: int, done: int = 0) -> None:
         if self.task is not None:
@@ -70,7 +77,7 @@ class Bar:
             self.progress.advance(self.task)
 
     def note(self, message: str) -> None:
-        self.console.print(f"[yellow]note[/]  {message}", highlight=False)
+        self.console.print(f"[yellow]note[/]  {escape(message)}", highlight=False)
 
     def _finish(self) -> None:
         if self.task is not None:

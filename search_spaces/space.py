@@ -40,9 +40,13 @@ class SearchSpace:
 class Task(Protocol):
     """What the network is trained and judged on."""
 
-    name: str
-    metric_name: str
-    """How `metric` is called in tables, with its unit; lower is better."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def metric_name(self) -> str:
+        """How `metric` is called in tables, with its unit; lower is better."""
+        ...
 
     def describe(self) -> dict[str, object]:
         """What the data is (source, sizes of the splits, a digest of the content), as plain JSON."""

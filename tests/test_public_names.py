@@ -50,7 +50,6 @@ def test_names_that_load_late_are_where_they_are_said_to_be() -> None:
     assert search_spaces.Choice.__module__ == "search_spaces.choice"
 
 
-@pytest.mark.xfail(strict=True, reason="the module `nas.search` takes the place of the function")
 def test_a_name_stays_what_it_is_after_its_module_is_loaded() -> None:
     """On import, Python puts a module of the same name into the package."""
     for package in (nas, search_spaces, hw_cost_models):

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import nas as package
 from hw_cost_models.errors import MeasurementError
 from nas import after, cli, errors
 from nas.bilevel import Bilevel
@@ -36,7 +35,6 @@ def nas(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["nas", *map(str, arguments)])
-        monkeypatch.delitem(vars(package), "search", raising=False)  # as in a process that has just begun
         code: object = 0
         try:
             cli.main()

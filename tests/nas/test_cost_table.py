@@ -143,8 +143,10 @@ def test_corrections_add_up() -> None:
 
 
 def test_what_is_counted_is_not_corrected() -> None:
-    with pytest.raises(ValueError, match="params_m is counted, not measured"):
-        toy_table().corrected(Correction(WIDE, "params_m", 0.35, 0.36))
+    table = toy_table().corrected(Correction(WIDE, "params_m", 0.35, 0.36))
+    assert table.options == toy_table().options
+    assert table.fixed == toy_table().fixed
+    assert [c.metric for c in table.corrections] == ["params_m"]
 
 
 # -------------------------------------------------------------------------------------- JSON

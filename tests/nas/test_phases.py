@@ -23,9 +23,9 @@ from nas.budget import Budget
 from nas.cost_table import CostTable
 from nas.errors import BadInputError, DivergedError, InfeasibleBudgetError, VerificationError
 from nas.export import Parity
+from nas.phases import Result, resume, search, write_report
 from nas.progress import Silent
 from nas.run import Run, read_tensors
-from nas.search import Result, resume, search, write_report
 from nas.settings import Effort
 from search_spaces import Architecture, ByteText, check, hybrid_lm, select
 from tests.nas.toys import Killed, ToyTask, same, toy_space

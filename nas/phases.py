@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +28,7 @@ from nas.controllers import CONTROLLERS
 from nas.cost_table import CostTable
 from nas.discretise import Scores
 from nas.environment import environment, versions
-from nas.errors import BadInputError
+from nas.errors import BadInputError, InfeasibleBudgetError
 from nas.evaluate import evaluate, shared_loss
 from nas.export import export_network
 from nas.pricing import assembly_of, price_on
@@ -122,7 +123,11 @@ def search(
     )
     progress = progress or Silent()
     run = Run.create(Path(out), settings.to_dict(), progress.note)
-    return go_on(run, space, task, progress)
+    try:
+        return go_on(run, space, task, progress)
+    except InfeasibleBudgetError:
+        shutil.rmtree(run.path)  # it holds nothing yet, and the same name should do for another budget
+        raise
 
 
 def resume(out: Path | str, space: SearchSpace, task: Task, progress: Progress | None = None) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 import typer
 
 from nas.cli import app
-from nas.settings import PRESETS, Effort
+from nas.settings import PRESETS
+from tests.nas.toys import EFFORT
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
 COMMANDS = [
     line.split("#")[0].strip()
@@ -21,7 +24,6 @@ COMMANDS = [
     for line in block.splitlines()
     if line.startswith("nas ")
 ]
-EXAMPLES = [block for language, block in BLOCKS if language == "python"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -31,16 +33,17 @@ def test_commands_parse(command: str) -> None:
     parser.make_context(name, arguments)
 
 
+def test_the_example_stands_in_examples_too() -> None:
+    (example,) = (block for language, block in BLOCKS if language == "python")
+    assert (ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8").endswith(example)
+
+
 @pytest.mark.measured
-@pytest.mark.parametrize("example", EXAMPLES)
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.stem)
 def test_examples_run(
-    example: str,
-    tiny: Effort,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(PRESETS, "quick", tiny)
-    exec(compile(example, "README.md", "exec"), {"__name__": "__main__"})
+    monkeypatch.setitem(PRESETS, "quick", EFFORT)  # the same phases in fewer steps
+    runpy.run_path(str(path), run_name="__main__")
     assert "within" in capsys.readouterr().out

@@ -26,9 +26,8 @@ from nas.export import Parity
 from nas.phases import Result, resume, search, write_report
 from nas.progress import Silent
 from nas.run import Run, read_tensors
-from nas.settings import Effort
 from search_spaces import Architecture, ByteText, check, hybrid_lm, select
-from tests.nas.toys import Killed, ToyTask, same, toy_space
+from tests.nas.toys import EFFORT, Killed, ToyTask, same, toy_space
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,19 +36,6 @@ if TYPE_CHECKING:
 
 module = importlib.import_module(search.__module__)
 
-EFFORT = Effort(
-    supernet_steps=6,
-    batch_size=4,
-    architecture_steps=4,
-    architecture_batch=4,
-    evaluations=12,
-    evaluation_batches=1,
-    candidates=3,
-    measured=2,
-    random_architectures=3,
-    train_steps=3,
-    rounds=3,
-)
 WORKLOAD = Workload(batch=1, length=32)
 ELSEWHERE = "raspberry-pi-5"
 """A device that is priced by its figures alone."""

@@ -14,6 +14,7 @@ from hw_cost_models.cost import Cost, Workload
 from nas.calibration import Calibration, Residuals
 from nas.cost_table import CostTable
 from nas.run import Run
+from nas.settings import Effort
 from search_spaces import Architecture, Choice, SearchSpace, auxiliary
 
 if TYPE_CHECKING:
@@ -22,6 +23,21 @@ if TYPE_CHECKING:
 
     from nas.discretise import Decision
     from search_spaces.space import Batch, Split
+
+EFFORT = Effort(
+    supernet_steps=6,
+    batch_size=4,
+    architecture_steps=4,
+    architecture_batch=4,
+    evaluations=12,
+    evaluation_batches=1,
+    candidates=3,
+    measured=2,
+    random_architectures=3,
+    train_steps=3,
+    rounds=3,
+)
+"""Every phase of a search, in seconds."""
 
 WIDTH = 4
 FIRST, SECOND, INNER = "layers.0", "layers.1", "layers.1.nested.1"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from hw_cost_models.cost import Workload
 from hw_cost_models.device import load_device
-from nas.bench import Bench
 from nas.environment import environment
 from nas.pricing import assembly_of, price_on
 from nas.progress import Silent
 
 if TYPE_CHECKING:
+    from nas.bench import Bench
     from nas.budget import Statistic
     from nas.cost_table import CostTable
     from search_spaces import SearchSpace
@@ -35,5 +35,6 @@ def priced(
     """The cost table on this machine and a bench that states its figures as of that table."""
     device, workload = load_device("local").with_threads(threads), Workload()
     assembly = assembly_of(space, workload)
-    table, anchors = price_on(device, assembly, workload, statistic, rounds, Silent())
-    return table, Bench(assembly, device, statistic, anchors, rounds)
+    table, bench = price_on(device, assembly, workload, statistic, rounds, Silent())
+    assert bench is not None  # the device is this machine
+    return table, bench

@@ -124,7 +124,7 @@ class LatencyTable:
                 self.device,
                 rounds=self.rounds,
                 seed=self.seed,
-                memory=True,
+                memory=files,
                 progress=self.progress,
             )
 

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,12 +92,12 @@ def measure(
     *,
     rounds: int,
     seed: int,
-    memory: bool = False,
+    memory: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Measurement:
     """Time the files against each other, and the anchors with them, in one fresh process.
 
-    `inputs[name]` are the arrays of the file `models[name]`, by input name. With `memory`, each file also
+    `inputs[name]` are the arrays of the file `models[name]`, by input name. Each file named in `memory` also
     runs in a fresh process of its own that reports its memory. Raises MeasurementError when the device is not
     this machine, when a file does not run, or when the process dies.
     """
@@ -115,7 +115,7 @@ def measure(
         files = _store(networks, folder)
         timings, runtime = _time(files, folder, device, rounds, seed, progress)
         mine = dict(zip(models, files[len(anchors) :], strict=True))
-        usage = {model: _memory(*pair, device.threads) for model, pair in mine.items()} if memory else {}
+        usage = {model: _memory(*mine[model], device.threads) for model in memory}
     return Measurement(
         timings=dict(zip(models, timings[len(anchors) :], strict=True)),
         anchors=dict(zip(anchors, timings, strict=False)),

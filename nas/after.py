@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from hw_cost_models.device import load_device
 from hw_cost_models.files import digest, write_json
-from hw_cost_models.measure import Timing
 from nas.bench import Bench, nonzero_parameters
 from nas.budget import Budget
 from nas.environment import environment
@@ -50,9 +49,9 @@ def verify_again(run: Run, space: SearchSpace) -> dict[str, Any]:
     here, there = environment()["processor"], run.read("environment.json")["processor"]
     if here != there:
         raise BadInputError(f"this run is for {there}, this machine is {here}: search here, or verify there")
-    anchors = {name: Timing(**t) for name, t in run.read("cost_table.json")["anchors"].items()}
+    anchors = run.read("cost_table.json")["anchors"]
     assembly = assembly_of(space, settings.workload)
-    bench = Bench(assembly, device, settings.statistic, anchors, settings.effort.rounds)
+    bench = Bench.restore(assembly, device, settings.statistic, settings.effort.rounds, anchors)
     network = finalised(select(space.network, Architecture(result["architecture"])))
     network.load_state_dict(read_tensors(run.path / "winner.safetensors", result["winner_sha256"]))
     verification = verify(

@@ -61,10 +61,12 @@ def _filled(table: CostTable, budget: Budget, fill: float) -> Problem:
 def uniform_architecture(table: CostTable, budget: Budget) -> Architecture | None:
     """One option everywhere: of those within the budget, the one that uses most of its fullest limit.
 
-    Choices with the same options take the same one. None when no such architecture is within the budget.
+    Choices with the same options take the same one, and none of them a skip, which does no work. None when no
+    such architecture is within the budget.
     """
     problem = table.problem(budget)
-    within = [a for a in _uniform(table) if all(c.of(a) <= c.limit for c in problem.constraints)]
+    working = [a for a in _uniform(table) if all(table.options[d].flops > 0 for d in a.items())]
+    within = [a for a in working if all(c.of(a) <= c.limit for c in problem.constraints)]
     if not within:
         return None
     return max(within, key=lambda a: max((c.of(a) / c.limit for c in problem.constraints), default=0.0))

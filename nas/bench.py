@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hw_cost_models.export import feeds
 from hw_cost_models.files import write_atomic
@@ -15,7 +15,6 @@ from search_spaces import Architecture, finalised, select
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     from torch import nn
 
     from hw_cost_models.device import Device
@@ -25,23 +24,57 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bench:
-    """Figures are stated as of the moment the cost table was made: `anchors` are its anchor timings."""
+    """Figures are stated as of the moment the cost table was made.
+
+    The anchors are whole architectures, timed then, that ride in every measurement: networks of the same kind
+    drift alike, generic ones do not.
+    """
 
     assembly: Assembly
     device: Device
     statistic: Statistic
     anchors: Mapping[str, Timing]
+    """By name of the architecture."""
     rounds: int
+    anchor_architectures: tuple[Architecture, ...] = ()
+
+    @classmethod
+    def start(
+        cls,
+        assembly: Assembly,
+        device: Device,
+        statistic: Statistic,
+        rounds: int,
+        anchors: Sequence[Architecture],
+    ) -> Bench:
+        """A bench whose moment is now: it times its anchors."""
+        bench = cls(assembly, device, statistic, {}, rounds, tuple(anchors))
+        return replace(bench, anchors=bench.files({}, seed=0, memory=False).anchors)
+
+    def anchors_to_dict(self) -> list[dict[str, Any]]:
+        named = {a.name: a for a in self.anchor_architectures}
+        return [{"architecture": dict(named[n]), "timing": asdict(t)} for n, t in self.anchors.items()]
+
+    @classmethod
+    def restore(
+        cls,
+        assembly: Assembly,
+        device: Device,
+        statistic: Statistic,
+        rounds: int,
+        stored: Sequence[Mapping[str, Any]],
+    ) -> Bench:
+        """The bench of a run, from what `anchors_to_dict` gave."""
+        architectures = tuple(Architecture(anchor["architecture"]) for anchor in stored)
+        timings = (Timing(**anchor["timing"]) for anchor in stored)
+        anchors = {a.name: timing for a, timing in zip(architectures, timings, strict=True)}
+        return cls(assembly, device, statistic, anchors, rounds, architectures)
 
     def architectures(self, architectures: Sequence[Architecture], seed: int) -> list[dict[str, float]]:
         """Every metric of each architecture, untrained, in the same rounds."""
         networks = {a.name: finalised(select(self.assembly.network, a)) for a in architectures}
         with tempfile.TemporaryDirectory(prefix="dnas-bench-") as folder:
-            files = {a.name: Path(folder) / f"{a.name}.onnx" for a in architectures}
-            for architecture in architectures:
-                model = self.assembly.model(architecture)
-                write_atomic(files[architecture.name], model.SerializeToString())
-            measurement = self.files(files, seed)
+            measurement = self.files(self._written(architectures, Path(folder)), seed)
         return [
             {
                 "latency_ms": self.latency(measurement, name),
@@ -52,12 +85,21 @@ class Bench:
         ]
 
     def files(self, files: Mapping[str, Path], seed: int, memory: bool = True) -> Measurement:
-        """One fresh process that times these files beside the anchors."""
-        inputs = self.assembly.inputs
-        arrays: dict[str, Mapping[str, np.ndarray]] = {
-            name: feeds(path, inputs) for name, path in files.items()
-        }
-        return measure(files, arrays, self.device, rounds=self.rounds, seed=seed, memory=memory)
+        """One fresh process that times these files beside the anchors, which are the measurement's own."""
+        with tempfile.TemporaryDirectory(prefix="dnas-anchors-") as folder:
+            anchors = self._written(self.anchor_architectures, Path(folder))
+            every = {**{f"anchor {name}": path for name, path in anchors.items()}, **files}
+            arrays = {name: feeds(path, self.assembly.inputs) for name, path in every.items()}
+            checked = files if memory else ()
+            found = measure(every, arrays, self.device, rounds=self.rounds, seed=seed, memory=checked)
+        return replace(found, anchors={name: found.timings[f"anchor {name}"] for name in anchors})
+
+    def _written(self, architectures: Sequence[Architecture], folder: Path) -> dict[str, Path]:
+        files = {a.name: folder / f"{a.name}.onnx" for a in architectures}
+        for architecture in architectures:
+            model = self.assembly.model(architecture)
+            write_atomic(files[architecture.name], model.SerializeToString())
+        return files
 
     def drift(self, measurement: Measurement) -> float:
         """How much slower the machine is than when the cost table was made."""

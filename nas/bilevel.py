@@ -64,7 +64,7 @@ class Bilevel:
         """One step on the weights, along paths that the controller likes, and one on the architecture."""
         draws, duals = generator(self.seed, "joint"), self._duals()
         weights, alpha = self._weight_optimizer(), self._alpha_optimizer()
-        weight = self._weight_step(draws, weights, lambda: self.supernet.sample(draws))
+        weight = self._weight_step(draws, weights, lambda: self.supernet.sample(draws).hard())
         steps = self.effort.supernet_steps
         architecture = self._architecture_step(draws, duals, alpha, steps)
         optimizers = {"weights": weights, "alpha": alpha}

@@ -93,6 +93,16 @@ class CostTable:
         margin = min(self.calibration.latency.residual, 0.1)
         return replace(budget, latency_ms=budget.latency_ms * (1 - margin))
 
+    def scaled(self, factor: float) -> CostTable:
+        """Every latency times a factor."""
+        options = {d: replace(c, latency_ms=factor * c.latency_ms) for d, c in self.options.items()}
+        return replace(
+            self,
+            options=options,
+            fixed=replace(self.fixed, latency_ms=factor * self.fixed.latency_ms),
+            calibration=replace(self.calibration, latency=self.calibration.latency.scaled(factor)),
+        )
+
     def dearest(self) -> Architecture:
         """The architecture of the highest latency: the teacher, and the top of the cost range."""
         solution = self.problem(Budget()).best(Scores({d: c.latency_ms for d, c in self.options.items()}))

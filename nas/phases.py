@@ -18,7 +18,6 @@ from torch import nn
 from hw_cost_models.cost import Workload
 from hw_cost_models.device import load_device
 from hw_cost_models.files import digest, write_atomic, write_json
-from hw_cost_models.measure import Timing
 from nas.baselines import random_architectures, uniform_architecture
 from nas.bench import Bench, nonzero_parameters
 from nas.bilevel import Bilevel
@@ -192,7 +191,7 @@ class _Search:
         settings = self.settings
 
         def compute() -> dict[str, Any]:
-            table, anchors = price_on(
+            table, bench = price_on(
                 self.device,
                 self.assembly,
                 settings.workload,
@@ -200,7 +199,7 @@ class _Search:
                 self.effort.rounds,
                 self.progress,
             )
-            return {**table.to_dict(), "anchors": {name: asdict(timing) for name, timing in anchors.items()}}
+            return {**table.to_dict(), "anchors": bench.anchors_to_dict() if bench else []}
 
         with self._phase("pricing every option"):
             return CostTable.from_dict(self.run.once("cost_table.json", compute))
@@ -211,8 +210,7 @@ class _Search:
         if self.device.roofline is not None:
             return None
         stored = self.run.read("cost_table.json")["anchors"]
-        anchors = {name: Timing(**timing) for name, timing in stored.items()}
-        return Bench(self.assembly, self.device, self.settings.statistic, anchors, self.effort.rounds)
+        return Bench.restore(self.assembly, self.device, self.settings.statistic, self.effort.rounds, stored)
 
     # ---------------------------------------------------------------- 1, 2 train, differentiate
 

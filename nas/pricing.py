@@ -22,9 +22,10 @@ from hw_cost_models.roofline import RooflineModel
 from hw_cost_models.structure import structure_key
 from hw_cost_models.trace import static_cost
 from nas.assembly import Assembly
+from nas.bench import Bench
 from nas.calibration import Calibration, LatencyFit, PeakFit
 from nas.cost_table import CostTable
-from nas.sampling import random_architecture
+from nas.sampling import FairSampler
 from search_spaces import Architecture
 
 if TYPE_CHECKING:
@@ -32,13 +33,13 @@ if TYPE_CHECKING:
 
     from hw_cost_models.cost import Cost, CostModel, Item, Workload
     from hw_cost_models.device import Device
-    from hw_cost_models.measure import Timing
     from nas.budget import Statistic
     from nas.discretise import Decision
     from nas.progress import Progress
     from search_spaces import SearchSpace
 
 WHOLE_ARCHITECTURES = 24
+ANCHORS = 5
 EXACT_ARCHITECTURES = 4
 """Enough where the model does not measure and adds up exactly."""
 
@@ -56,10 +57,13 @@ def price_on(
     statistic: Statistic,
     rounds: int,
     progress: Progress,
-) -> tuple[CostTable, dict[str, Timing]]:
-    """Measured where the device is this machine, by roofline elsewhere; with the anchors' timings today."""
+) -> tuple[CostTable, Bench | None]:
+    """The cost table of a space: measured where the device is this machine, by roofline elsewhere.
+
+    Where it is measured, the second is the bench that states later measurements as of this table.
+    """
     if device.roofline is not None:
-        return price_space(assembly, RooflineModel(device), device, workload, statistic), {}
+        return price_space(assembly, RooflineModel(device), device, workload, statistic), None
 
     def report(done: int, total: int) -> None:
         if done == 1:
@@ -71,7 +75,25 @@ def price_on(
     table = price_space(assembly, model, device, workload, statistic)
     for warning in model.warnings:
         progress.note(warning)
-    return table, dict(model.anchors)
+    return _levelled(table, assembly, device, rounds)
+
+
+def _levelled(table: CostTable, assembly: Assembly, device: Device, rounds: int) -> tuple[CostTable, Bench]:
+    """The table at today's level, by a few whole architectures that are the bench's anchors from now on.
+
+    How far a median lies above the quiet machine's figure changes from hour to hour, and more for networks
+    than for the small generic anchors.
+    """
+    flops = {decision: cost.flops for decision, cost in table.options.items()}
+    wholes = whole_architectures(assembly, flops)
+    wholes.sort(key=lambda whole: table.figures(whole)["latency_ms"])
+    anchors = wholes[len(wholes) // 3 :: max(1, len(wholes) // (2 * ANCHORS))][:ANCHORS]
+    bench = Bench.start(assembly, device, table.statistic, rounds, anchors)
+    ratios = [
+        bench.anchors[anchor.name].at(table.statistic) / table.figures(anchor)["latency_ms"]
+        for anchor in anchors
+    ]
+    return table.scaled(float(np.exp(np.mean(np.log(ratios))))), bench
 
 
 def price_space(
@@ -137,11 +159,13 @@ def whole_architectures(
     assembly: Assembly, flops: Mapping[Decision, float], count: int = WHOLE_ARCHITECTURES
 ) -> list[Architecture]:
     """Random ones from all over the range of FLOPs, which the table is fitted to: the same in every run."""
-    generator = torch.Generator().manual_seed(0)
-    drawn = {random_architecture(assembly.network, generator) for _ in range(200)}
-    ordered = sorted(drawn, key=lambda a: (sum(flops[d] for d in a.items()), a.name))
-    spread = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
-    return [ordered[i] for i in spread]
+    fair, draws = FairSampler.of(flops, assembly.nesting), torch.Generator().manual_seed(0)
+    drawn: dict[Architecture, None] = {}
+    for _ in range(20 * count):  # a small space may hold fewer
+        drawn[fair.sample(draws)] = None
+        if len(drawn) == count:
+            break
+    return list(drawn)
 
 
 def _identity(x: torch.Tensor) -> str:

@@ -65,17 +65,24 @@ class FairSampler:
     @classmethod
     def over(cls, table: CostTable) -> FairSampler:
         """Fair over the table's range of latency."""
-        options = table.choices
+        return cls.of({decision: cost.latency_ms for decision, cost in table.options.items()}, table.nesting)
+
+    @classmethod
+    def of(cls, costs: Mapping[Decision, float], nesting: Mapping[str, Decision | None]) -> FairSampler:
+        """Fair over the range of these costs, none of them negative."""
+        options: dict[str, tuple[str, ...]] = {}
+        for path, name in costs:
+            options[path] = (*options.get(path, ()), name)
         width = max(map(len, options.values()))
         cost = np.full((len(options), width), np.inf)
         for i, (path, names) in enumerate(options.items()):
-            cost[i, : len(names)] = [table.options[path, name].latency_ms for name in names]
+            cost[i, : len(names)] = [costs[path, name] for name in names]
         place = list(options)
         outer: Outer = [
             found and (place.index(found[0]), options[found[0]].index(found[1]))
-            for found in map(table.nesting.get, options)
+            for found in map(nesting.get, options)
         ]
-        return cls(options, table.nesting, *fit(cost, outer))
+        return cls(options, nesting, *fit(cost, outer))
 
     def sample(self, generator: torch.Generator) -> Architecture:
         target = int(torch.multinomial(torch.from_numpy(self.weights), 1, generator=generator))

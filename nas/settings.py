@@ -31,7 +31,7 @@ class Effort:
     learning_rate: float = 6e-3
     architecture_steps: int
     architecture_batch: int
-    architecture_rate: float = 0.05
+    architecture_rate: float = 0.1
     dual_rate: float = 0.02
     evaluations: int
     """Architectures whose shared-weight loss the scores are fitted to."""
@@ -59,7 +59,7 @@ class Effort:
 
 
 _STANDARD = Effort(
-    supernet_steps=1600,
+    supernet_steps=2400,
     batch_size=4,
     architecture_steps=300,
     architecture_batch=8,
@@ -67,7 +67,7 @@ _STANDARD = Effort(
     evaluation_batches=4,
     candidates=6,
     measured=4,
-    train_steps=500,
+    train_steps=400,
 )
 
 PRESETS: Mapping[str, Effort] = {

@@ -102,15 +102,14 @@ class _Mixed(nn.Module):
 
 
 def _single_path(y: Tensor, x: Tensor, weight: Tensor | None) -> Tensor:
-    """The sampled option's output exactly, with a gradient to its weight: <dL/dy, y - x>.
+    """The sampled option, weighed against doing nothing: x + weight (y - x).
 
-    The identity is the reference point: what every option has in common (the residual stream) says nothing
-    about which is better, and without it the estimate has far less variance.
+    So the gradient of the weight is <dL/dy, y - x>: what every option has in common, the residual stream,
+    says nothing about which is better. Where an option changes the shape, doing nothing is zero.
     """
     if weight is None:
         return y
-    reference = x if x.shape == y.shape else torch.zeros_like(y)
-    return y + (weight - 1) * (y - reference).detach()
+    return torch.lerp(x, y, weight) if x.shape == y.shape else weight * y
 
 
 def select(network: nn.Module, architecture: Architecture) -> nn.Module:

@@ -28,6 +28,14 @@ class Mixture:
     weights: Mapping[str, Mapping[str, Tensor | None]]
     probabilities: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def hard(self) -> Mixture:
+        """Without weights where one option runs at every choice: that path, exactly as it is."""
+        if any(len(running) > 1 for running in self.weights.values()):
+            return self
+        return Mixture(
+            {path: dict.fromkeys(running) for path, running in self.weights.items()}, self.probabilities
+        )
+
     @staticmethod
     def of(architecture: Architecture) -> Mixture:
         """The one-hot mixture: that architecture alone."""

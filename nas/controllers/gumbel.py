@@ -46,5 +46,5 @@ class Gumbel:
             log_p = a.log_softmax(0)
             noise = -torch.empty_like(log_p).exponential_(generator=generator).log()
             k = int((log_p.detach() + noise).argmax())
-            weights[path] = {options[path][k]: scale + log_p[k] - log_p[k].detach()}
+            weights[path] = {options[path][k]: scale + (log_p[k] - log_p[k].detach())}
         return Mixture(weights, probabilities(alpha))

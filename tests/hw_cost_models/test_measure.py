@@ -110,7 +110,7 @@ def measurement(files: dict[str, Path], feed: Feed) -> _Told:
     seen: list[int] = []
     inputs = dict.fromkeys(files, feed)
     measured = measure(
-        files, inputs, _LOCAL, rounds=8, seed=1, memory=True, progress=lambda done, _: seen.append(done)
+        files, inputs, _LOCAL, rounds=8, seed=1, memory=files, progress=lambda done, _: seen.append(done)
     )
     return measured, seen
 

@@ -12,7 +12,8 @@ import torch
 from hw_cost_models.cost import Cost
 from nas.baselines import random_architectures, uniform_architecture
 from nas.budget import Budget
-from tests.nas.toys import FIXED, NESTING, OPTIONS, architecture, architectures, flat_table, toy_table
+from search_spaces import Architecture
+from tests.nas.toys import architecture, architectures, flat_table, toy_table
 
 if TYPE_CHECKING:
     from nas.cost_table import CostTable
@@ -100,16 +101,18 @@ def test_the_uniform_architecture_by_brute_force(limit: float) -> None:
 
 def test_the_fullest_limit_counts() -> None:
     """`big` uses 90 % of memory, `slow` 60 % of the time."""
-    options = {("c", "big"): Cost(latency_ms=1, weight_bytes=9e6), ("c", "slow"): Cost(latency_ms=6)}
+    options = {
+        ("c", "big"): Cost(latency_ms=1, weight_bytes=9e6, flops=1),
+        ("c", "slow"): Cost(latency_ms=6, flops=1),
+    }
     table = replace(toy_table(), options=options, nesting={"c": None}, fixed=Cost())
     found = uniform_architecture(table, Budget(latency_ms=10, memory_mb=10))
     assert found is not None
     assert found["c"] == "big"
 
 
-def test_uniform_architectures_respect_nesting() -> None:
-    found = uniform_architecture(toy_table(), Budget(latency_ms=1.0))
-    assert found == architecture("skip", "skip"), "its cost is the fixed rest alone"
-    assert FIXED.latency_ms == 1.0
-    assert uniform_architecture(toy_table(), Budget()) in architectures()
-    assert list(NESTING) == list(OPTIONS)
+def test_a_skip_everywhere_is_no_network() -> None:
+    table = flat_table({"skip": 0.0, "work": 2.0}, {"skip": 0.0, "work": 2.0}, fixed=1.0)
+    assert uniform_architecture(table, Budget(latency_ms=4.9)) is None, "only the skips would fit"
+    found = uniform_architecture(table, Budget(latency_ms=5.0))
+    assert found == Architecture({"c0": "work", "c1": "work"})

@@ -44,7 +44,7 @@ class Scripted(Bench):
 
 
 def _bench(*script: tuple[float, float, int], statistic: Statistic = "p50") -> Scripted:
-    return Scripted(None, None, statistic, ANCHORS, 25, list(script))  # type: ignore[arg-type]  # never asked
+    return Scripted(None, None, statistic, ANCHORS, 25, script=list(script))  # type: ignore[arg-type]  # never asked
 
 
 @pytest.fixture

@@ -62,6 +62,28 @@ class Gated(nn.Module):
         return y
 
 
+X = torch.linspace(-1, 1, 12).reshape(3, 4)
+
+
+class Row(nn.Module):
+    """Two choices in a row, and something after them that bends."""
+
+    def __init__(self, first: Mapping[str, nn.Module], second: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.a, self.b = Choice(first), Choice(second)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.b(self.a(x)).tanh()
+        return y
+
+
+def scale(factor: float) -> nn.Linear:
+    linear = nn.Linear(4, 4, bias=False)
+    with torch.no_grad():
+        linear.weight.copy_(factor * torch.eye(4))
+    return linear
+
+
 class Toy(nn.Module):
     """(batch, 4) -> (batch, 4). Two choices in a row, a third nested in an option of the second."""
 
@@ -180,7 +202,9 @@ def toy_table(predicted: tuple[float, ...] = (), measured: tuple[float, ...] = (
 def flat_table(*choices: Mapping[str, float], fixed: float = 0.0) -> CostTable:
     """Choices `c0`, `c1`, ... of options with these latencies, side by side."""
     options = {
-        (f"c{i}", name): Cost(latency_ms=ms) for i, each in enumerate(choices) for name, ms in each.items()
+        (f"c{i}", name): Cost(latency_ms=ms, flops=1e6 * ms)
+        for i, each in enumerate(choices)
+        for name, ms in each.items()
     }
     nesting: dict[str, Decision | None] = dict.fromkeys(path for path, _ in options)
     return replace(toy_table(), options=options, nesting=nesting, fixed=Cost(latency_ms=fixed))

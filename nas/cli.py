@@ -215,7 +215,7 @@ def verify(run: RunArgument) -> None:
 @app.command()
 def report(run: RunArgument, out: Annotated[Path, typer.Option(help="Where to write the page.")]) -> None:
     """Write the page of a run again; of an unfinished run, as far as it got."""
-    from nas.phases import write_report
+    from nas.outcome import write_report
 
     write_report(_open(run), out)
     console.print(str(out), highlight=False)

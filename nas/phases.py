@@ -6,7 +6,7 @@ import copy
 import shutil
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,13 +26,13 @@ from nas.candidates import Candidate, Selection, aim, choose
 from nas.controllers import CONTROLLERS
 from nas.cost_table import CostTable
 from nas.discretise import Scores
-from nas.environment import environment, versions
+from nas.environment import environment
 from nas.errors import BadInputError, InfeasibleBudgetError
 from nas.evaluate import evaluate, shared_loss
 from nas.export import export_network
+from nas.outcome import Outcome, write_report
 from nas.pricing import assembly_of, price_on
 from nas.progress import Progress, Silent
-from nas.report import RunRecord, render
 from nas.run import Run, generator, pack_tensors
 from nas.sampling import FairSampler
 from nas.scores import FittedScores, fit_scores
@@ -180,10 +180,18 @@ class _Search:
         baselines = self.baselines(supernet.network, selection.table, budget)
         trained = self.train_and_test(supernet.network, selection.best, baselines)
         parity, verification = self.export_and_verify(trained["winner"], budget)
-        weights = pack_tensors(trained["winner"].network.state_dict())
-        write_atomic(self.run.path / "winner.safetensors", weights)
-        summary = self.summarise(selection, budget, scores, baselines, trained, parity, verification)
-        write_json(self.run.path / "result.json", {**summary, "winner_sha256": digest(weights)})
+        losses = {name: one.losses for name, one in trained.items()}
+        outcome = Outcome(budget, scores, selection, baselines, losses, parity, verification)
+        self.write(outcome, trained["winner"].network)
+
+    def write(self, outcome: Outcome, winner: nn.Module) -> None:
+        """The files of a finished run; result.json comes last, and makes it finished."""
+        path, weights = self.run.path, pack_tensors(winner.state_dict())
+        write_atomic(path / "winner.safetensors", weights)
+        write_atomic(path / "architecture.json", outcome.selection.best.architecture.to_json().encode())
+        summary = outcome.to_dict(self.settings, self.device, self.task)
+        timings = {"timings": self._timings(), "winner_sha256": digest(weights)}
+        write_json(path / "result.json", {**summary, **timings})
 
     # ---------------------------------------------------------------------------- 0 cost table
 
@@ -351,49 +359,6 @@ class _Search:
 
             return parity, Verification.from_dict(self.run.once("verification.json", measure))
 
-    # ------------------------------------------------------------------------------ 7 summary
-
-    def summarise(
-        self,
-        selection: Selection,
-        budget: Budget,
-        scores: FittedScores,
-        baselines: Mapping[str, Any],
-        trained: Mapping[str, Trained],
-        parity: Mapping[str, Any],
-        verification: Verification | None,
-    ) -> dict[str, Any]:
-        """The content of result.json."""
-        settings, best = self.settings, selection.best
-        tested = {name: {**baselines[name], **t.losses} for name, t in trained.items() if name != "winner"}
-        return {
-            "verdict": verification.verdict if verification else "predicted, not verified",
-            "space": settings.space,
-            "task": {"name": self.task.name, "metric": self.task.metric_name, **self.task.describe()},
-            "device": {**self.device.model_dump(exclude_none=True)},
-            "workload": asdict(settings.workload),
-            "statistic": settings.statistic,
-            "preset": settings.preset,
-            "seed": settings.seed,
-            "controller": settings.controller,
-            "schedule": settings.schedule,
-            "architecture": dict(best.architecture),
-            "budget": budget.limits(),
-            "predicted": best.predicted,
-            "measured": verification.measured if verification else None,
-            "verification": verification.to_dict() if verification else None,
-            "quality": {"shared_loss": best.shared_loss, **trained["winner"].losses},
-            "baselines": {"random": baselines["random"], **tested},
-            "winner_source": best.source,
-            "candidates": [candidate.to_dict() for candidate in selection.ranked],
-            "corrections": [correction.to_dict() for correction in selection.table.corrections],
-            "scores": {k: v for k, v in scores.to_dict().items() if k not in ("options", "neighbours")},
-            "calibration": selection.table.calibration.to_dict(),
-            "parity": parity,
-            "timings": self._timings(),
-            "versions": versions(),
-        }
-
     # ---------------------------------------------------------------------------------- tools
 
     def _batches(self, split: Split, count: int) -> list[Batch]:
@@ -445,16 +410,6 @@ def _log_probabilities(supernet: Supernet) -> Scores:
             )
         }
     )
-
-
-def write_report(run: Run, path: Path) -> None:
-    """The page of a run, finished or not, as one HTML file."""
-    parts = {
-        name: run.read(f"{name}.json") if run.holds(f"{name}.json") else {}
-        for name in ("result", "cost_table")
-    }
-    record = RunRecord(parts["result"], run.config, parts["cost_table"], run.trajectory())
-    write_atomic(path, render(record).encode())
 
 
 @contextmanager

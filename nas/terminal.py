@@ -134,6 +134,16 @@ def show(console: Console, result: Mapping[str, Any], path: Path) -> None:
     console.print()
     console.print(quality_table(result))
     console.print()
+    use = result["use"]
+    if filling := use["filling"]:
+        comparison = "no better" if filling["shared_loss"] >= filling["winner_shared_loss"] else "better"
+        console.print(
+            f"{use['fraction']:.0%} of the limit is used: of {filling['architectures']} architectures "
+            f"that fill it, the best is {comparison} in shared weights "
+            f"({filling['shared_loss']:.4f} nats against {filling['winner_shared_loss']:.4f})",
+            highlight=False,
+        )
+        console.print()
     console.print(
         f"winner {path / 'winner.onnx'}   report {path / 'report.html'}", highlight=False, soft_wrap=True
     )

@@ -23,7 +23,8 @@ from nas.budget import Budget
 from nas.cost_table import CostTable
 from nas.errors import BadInputError, DivergedError, InfeasibleBudgetError, VerificationError
 from nas.export import Parity
-from nas.phases import Result, resume, search, write_report
+from nas.outcome import write_report
+from nas.phases import Result, resume, search
 from nas.progress import Silent
 from nas.run import Run, read_tensors
 from search_spaces import Architecture, ByteText, check, hybrid_lm, select

@@ -2,8 +2,8 @@
 
 The rounds are fixed beforehand, run in three fresh processes, and select nothing: measuring until something
 fits would be optional stopping. Anchor networks ride in every process. Where they say that the machine has
-drifted too far for a comparison, that process is repeated, by their word alone; where it stays so, the
-verdict is *undecided*.
+drifted far, that process is repeated, by their word alone; where it stays so, a process decides only if its
+figure is on the same side of the limit with the drift and without it, and else the verdict is *undecided*.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PROCESSES = 3
 REPEATS = 3
 """Processes that may be repeated, in all, because the machine had drifted."""
 DRIFT = 0.10
-"""Largest drift, up or down, at which a corrected figure still decides."""
+"""Largest drift, up or down, at which a corrected figure decides by itself."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,12 @@ class Process:
     resident_mb: float
 
     @property
-    def decides(self) -> bool:
+    def steady(self) -> bool:
         return abs(self.drift - 1) <= DRIFT
+
+    def decides(self, limit_ms: float) -> bool:
+        """Whether the drift leaves no doubt on which side of the limit the latency is."""
+        return self.steady or (self.latency_ms <= limit_ms) == (self.raw_latency_ms <= limit_ms)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def verify(
     repeated = 0
     while len(processes) < PROCESSES:
         process = _measure(path, bench, seed=len(processes) + repeated)
-        if not process.decides and repeated < REPEATS:
+        if not process.steady and repeated < REPEATS:
             repeated += 1
             continue
         processes.append(process)
@@ -120,7 +124,7 @@ def _verdict(name: str, limit: float, processes: list[Process], params_m: float)
         return "within" if params_m <= limit else "over"
     if name == "memory_mb":
         return "within" if all(p.memory_mb <= limit for p in processes) else "over"
-    if not all(p.decides for p in processes):
+    if not all(p.decides(limit) for p in processes):
         return "undecided"
     return "within" if all(p.latency_ms <= limit for p in processes) else "over"
 

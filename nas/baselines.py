@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
-from nas.discretise import Constraint, Problem, Scores
+from nas.cost_table import FILLS
+from nas.discretise import Scores
 from search_spaces import Architecture
 
 if TYPE_CHECKING:
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from nas.budget import Budget
     from nas.cost_table import CostTable
-
-FILL = (0.95, 0.9, 0.8, 0.6, 0.0)
-"""How much of the first limit a random architecture must use; the highest that leaves enough of them."""
 
 
 def random_architectures(
@@ -29,8 +26,8 @@ def random_architectures(
     Fewer than `count` only where the budget admits no more.
     """
     found: list[Architecture] = []
-    for fill in FILL:
-        problem = _filled(table, budget, fill)
+    for fill in FILLS:
+        problem = table.filled_to(budget, fill)
         for _ in range(4 * count):
             if len(found) == count:
                 return found
@@ -41,21 +38,6 @@ def random_architectures(
             if solution.architecture not in found:
                 found.append(solution.architecture)
     return found
-
-
-def _filled(table: CostTable, budget: Budget, fill: float) -> Problem:
-    """The budget, and a lower bound on the use of its first limit."""
-    problem = table.problem(budget)
-    first = next(iter(problem.constraints), None)
-    if first is None or fill == 0.0:
-        return problem
-    at_least = Constraint(
-        f"{first.name} used",
-        -fill * first.limit,
-        {decision: -cost for decision, cost in first.additive.items()},
-        -first.fixed,
-    )
-    return replace(problem, constraints=(*problem.constraints, at_least))
 
 
 def uniform_architecture(table: CostTable, budget: Budget) -> Architecture | None:

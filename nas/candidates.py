@@ -1,8 +1,10 @@
 """Candidates: proposed by the solver, ranked on validation data, measured on the device, corrected.
 
-Two sources propose, each its k best within the budget: the quality scores, and the distribution that the
-controller learnt. All are ranked together by shared-weight validation loss. The best of them are exported as
-they are, before any training, since the latency of these networks does not depend on what they learnt, and
+Sources propose, each its k best within the budget: the quality scores, the same scores where the budget must
+be filled, and the distribution that the controller learnt. Weights that are shared flatter small networks,
+whose few options were trained among few others; so the best of each source in shared weights are tuned for a
+few steps, each with weights of its own, and ranked together by validation loss after that. The best are
+exported as they are, untrained, since the latency of these networks does not depend on what they learnt, and
 timed in interleaved rounds. One that misses a limit is cut off, its options become dearer, and the solver
 runs again; a cost never goes down within a run, so this ends.
 """
@@ -24,10 +26,22 @@ GUARD = 0.01
 """How far below a limit a measurement must be: the same file in another process, drift taken out, repeats
 to about this fraction, and the verdict comes from processes that are still to come."""
 
+TUNED = 3
+"""How many candidates of each source are tuned before they are ranked."""
+
 Measure = Callable[[list[Architecture]], list[dict[str, float]]]
 """Measures architectures, untrained, in the same rounds: every metric of each."""
+Loss = Callable[[Architecture], float]
 Once = Callable[[str, Callable[[], Mapping[str, Any]]], dict[str, Any]]
 """`Run.once`: what an attempt measured is on disk before it is used."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Proposes the best architectures by its scores; `filled`: of those that fill the budget."""
+
+    scores: Scores
+    filled: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,8 +53,19 @@ class Candidate:
     predicted: dict[str, float]
     shared_loss: float
     attempt: int
+    tuned_loss: float | None = None
+    """After a few steps with weights of its own; only tuned candidates can win."""
     measured: dict[str, float] | None = None
     fits: bool | None = None
+
+    @property
+    def sources(self) -> list[str]:
+        return self.source.split(", ")
+
+    @property
+    def rank(self) -> tuple[bool, float]:
+        """Tuned candidates by their tuned loss, then the others by their shared one: never mixed."""
+        return (False, self.tuned_loss) if self.tuned_loss is not None else (True, self.shared_loss)
 
     def to_dict(self) -> dict[str, Any]:
         return {**self.__dict__, "architecture": dict(self.architecture)}
@@ -60,7 +85,7 @@ class Selection:
 
     @property
     def ranked(self) -> list[Candidate]:
-        return sorted(self.candidates.values(), key=lambda c: c.shared_loss)
+        return sorted(self.candidates.values(), key=lambda c: c.rank)
 
     @property
     def best(self) -> Candidate:
@@ -87,8 +112,9 @@ def _overshoot(candidate: Candidate, budget: Budget) -> float:
 def choose(
     table: CostTable,
     budget: Budget,
-    sources: Mapping[str, Scores],
-    shared_loss: Callable[[Architecture], float],
+    sources: Mapping[str, Source],
+    shared_loss: Loss,
+    tuned_loss: Loss | None,
     measure: Measure | None,
     once: Once,
     *,
@@ -96,12 +122,17 @@ def choose(
     measured: int,
     note: Callable[[str], None],
 ) -> Selection:
-    """Proposes, ranks, measures and corrects, at most ATTEMPTS times. Without `measure` it predicts only."""
+    """Proposes, ranks, measures and corrects, at most ATTEMPTS times.
+
+    Without `measure` it predicts only, without `tuned_loss` it ranks by shared losses.
+    """
     selection = Selection(table, budget)
     for attempt in range(1, ATTEMPTS + 1):
 
         def compute(attempt: int = attempt) -> dict[str, Any]:
             found = _propose(selection, sources, shared_loss, proposals, attempt)
+            if tuned_loss is not None:
+                found = _tuned(found, sources, tuned_loss)
             if measure is not None:
                 found = _measured(found, measure, budget, measured)
             return {"candidates": [c.to_dict() for c in found.values()]}
@@ -121,8 +152,8 @@ def choose(
 
 def _propose(
     selection: Selection,
-    sources: Mapping[str, Scores],
-    shared_loss: Callable[[Architecture], float],
+    sources: Mapping[str, Source],
+    shared_loss: Loss,
     proposals: int,
     attempt: int,
 ) -> dict[Architecture, Candidate]:
@@ -130,20 +161,33 @@ def _propose(
     found = dict(selection.candidates)
     table = selection.table
     missed = [c.architecture for c in found.values() if c.fits is False]
-    problem = table.problem(aim(table, selection.budget))
-    for source, scores in sources.items():
-        for solution in itertools.islice(problem.ranked(scores, missed), proposals):
+    budget = aim(table, selection.budget)
+    for name, source in sources.items():
+        problem = table.filled(budget) if source.filled else table.problem(budget)
+        for solution in itertools.islice(problem.ranked(source.scores, missed), proposals):
             architecture = solution.architecture
-            if architecture in found:
-                before = found[architecture]
-                if source not in before.source:
-                    found[architecture] = replace(before, source=f"{before.source}, {source}")
-                continue
-            predicted = table.figures(architecture)
-            found[architecture] = Candidate(
-                architecture, source, predicted, shared_loss(architecture), attempt
-            )
+            if architecture not in found:
+                predicted = table.figures(architecture)
+                found[architecture] = Candidate(
+                    architecture, name, predicted, shared_loss(architecture), attempt
+                )
+            elif name not in (before := found[architecture]).sources:
+                found[architecture] = replace(before, source=f"{before.source}, {name}")
     return found
+
+
+def _tuned(
+    found: dict[Architecture, Candidate], sources: Mapping[str, Source], tuned_loss: Loss
+) -> dict[Architecture, Candidate]:
+    """Tunes the best of each source in shared weights, of those that were not found to miss."""
+    tuned = dict(found)
+    for name in sources:
+        mine = [c for c in tuned.values() if name in c.sources and c.fits is not False]
+        for candidate in sorted(mine, key=lambda c: c.shared_loss)[:TUNED]:
+            if candidate.tuned_loss is None:
+                loss = tuned_loss(candidate.architecture)
+                tuned[candidate.architecture] = replace(candidate, tuned_loss=loss)
+    return tuned
 
 
 def aim(table: CostTable, budget: Budget) -> Budget:
@@ -157,7 +201,7 @@ def _measured(
     found: dict[Architecture, Candidate], measure: Measure, budget: Budget, count: int
 ) -> dict[Architecture, Candidate]:
     """Measures the best-ranked candidates that were not measured yet."""
-    ranked = sorted(found.values(), key=lambda c: c.shared_loss)
+    ranked = sorted(found.values(), key=lambda c: c.rank)
     open_ = list(itertools.islice((c for c in ranked if c.measured is None), count))
     if not open_:
         return found

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+FILLS = (0.95, 0.9, 0.8, 0.6, 0.0)
+"""Fractions of a limit that an architecture is asked to use, the highest that is possible first."""
+
+
 @dataclass(frozen=True)
 class Correction:
     """A whole architecture was measured above its prediction: its options became dearer."""
@@ -81,6 +85,25 @@ class CostTable:
 
     def problem(self, budget: Budget) -> Problem:
         return Problem(self.choices, tuple(self.constraint(m, v) for m, v in budget.items()), self.nesting)
+
+    def filled_to(self, budget: Budget, fill: float) -> Problem:
+        """The budget, and a lower bound on the use of its first limit, as a fraction."""
+        problem = self.problem(budget)
+        first = next(iter(problem.constraints), None)
+        if first is None or fill == 0.0:
+            return problem
+        at_least = Constraint(
+            f"{first.name} used",
+            -fill * first.limit,
+            {decision: -cost for decision, cost in first.additive.items()},
+            -first.fixed,
+        )
+        return replace(problem, constraints=(*problem.constraints, at_least))
+
+    def filled(self, budget: Budget) -> Problem:
+        """The budget, filled as far as that is possible."""
+        problems = (self.filled_to(budget, fill) for fill in FILLS)
+        return next((p for p in problems if p.best(Scores({})) is not None), self.problem(budget))
 
     def aim(self, budget: Budget) -> Budget:
         """The budget that the solver works to: latency stays below its limit by the residual.

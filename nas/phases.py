@@ -22,7 +22,7 @@ from nas.baselines import random_architectures, uniform_architecture
 from nas.bench import Bench, nonzero_parameters
 from nas.bilevel import Bilevel
 from nas.budget import Budget, Statistic
-from nas.candidates import Candidate, Selection, aim, choose
+from nas.candidates import Candidate, Selection, Source, aim, choose
 from nas.controllers import CONTROLLERS
 from nas.cost_table import CostTable
 from nas.discretise import Scores
@@ -38,7 +38,7 @@ from nas.sampling import FairSampler
 from nas.scores import FittedScores, fit_scores
 from nas.settings import PRESETS, Effort, Schedule, Settings
 from nas.supernet import Supernet
-from nas.train import Training, train
+from nas.train import Training, train, tuned_loss
 from nas.verify import PROCESSES, Verification, verify
 from search_spaces import Architecture, SearchSpace, Task, finalised, select
 
@@ -262,12 +262,22 @@ class _Search:
     def choose(self, supernet: Supernet, table: CostTable, budget: Budget, scores: FittedScores) -> Selection:
         bench, seed = self.bench, self.settings.seed
         batches = self._ranking_batches()
+
+        def tuned(architecture: Architecture) -> float:
+            network = select(supernet.network, architecture)
+            return tuned_loss(network, self.task, self._training(self.effort.tuning_steps), batches)
+
         with self._phase("ranking and measuring candidates"):
             return choose(
                 table,
                 budget,
-                {"scores": scores.scores, "controller": _log_probabilities(supernet)},
+                {
+                    "scores": Source(scores.scores),
+                    "filling scores": Source(scores.scores, filled=True),
+                    "controller": Source(_log_probabilities(supernet)),
+                },
                 lambda architecture: shared_loss(supernet.network, architecture, self.task, batches),
+                tuned,
                 None if bench is None else lambda architectures: bench.architectures(architectures, seed),
                 self.run.once,
                 proposals=self.effort.candidates,
@@ -314,8 +324,7 @@ class _Search:
         self, network: nn.Module, winner: Candidate, baselines: Mapping[str, Any]
     ) -> dict[str, Trained]:
         """The winner and its rivals, each from inherited weights, in the same way, on the same batches."""
-        settings, effort = self.settings, self.effort
-        training = Training(effort.train_steps, effort.batch_size, effort.learning_rate / 2, settings.seed)
+        training = self._training(self.effort.train_steps)
         rivals = {name: Architecture(e["architecture"]) for name, e in baselines.items() if name != "random"}
         trained = {}
         for name, architecture in {"winner": winner.architecture, **rivals}.items():
@@ -360,6 +369,9 @@ class _Search:
             return parity, Verification.from_dict(self.run.once("verification.json", measure))
 
     # ---------------------------------------------------------------------------------- tools
+
+    def _training(self, steps: int) -> Training:
+        return Training(steps, self.effort.batch_size, self.effort.learning_rate / 2, self.settings.seed)
 
     def _batches(self, split: Split, count: int) -> list[Batch]:
         return list(self.task.batches(split, EVALUATION_BATCH, count))

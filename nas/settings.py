@@ -39,6 +39,8 @@ class Effort:
     """Batches of eight examples an evaluation; ranking candidates takes four times as many."""
     candidates: int
     """How many the scores and the controller propose each."""
+    tuning_steps: int
+    """Steps that a candidate is trained for on its own before it is ranked."""
     measured: int
     """How many of the best-ranked candidates are measured in one attempt."""
     random_architectures: int = 20
@@ -66,6 +68,7 @@ _STANDARD = Effort(
     evaluations=300,
     evaluation_batches=4,
     candidates=6,
+    tuning_steps=60,
     measured=4,
     train_steps=400,
 )
@@ -78,6 +81,7 @@ PRESETS: Mapping[str, Effort] = {
         evaluations=150,
         evaluation_batches=2,
         candidates=4,
+        tuning_steps=25,
         measured=3,
         train_steps=150,
     ),
@@ -89,6 +93,7 @@ PRESETS: Mapping[str, Effort] = {
         evaluations=600,
         evaluation_batches=8,
         candidates=12,
+        tuning_steps=500,
         measured=6,
         random_architectures=40,
         train_steps=6000,

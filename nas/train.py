@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from nas.evaluate import evaluate
 from nas.loop import State, run_loop
 from nas.run import Run, generator
 from nas.steps import cosine, descend, set_rate
 from nas.supernet import run_with_auxiliary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nas.progress import Progress
     from search_spaces import Task
+    from search_spaces.space import Batch
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,31 @@ def make_optimizer(parameters: object, learning_rate: float) -> torch.optim.Opti
     return torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)  # type: ignore[arg-type]
 
 
+def tuned_loss(network: nn.Module, task: Task, training: Training, batches: Sequence[Batch]) -> float:
+    """Validation loss of a plain network after a short training of its own, which is then forgotten."""
+    draws = generator(training.seed, "tuning")  # the same batches for every network
+    optimizer = make_optimizer(network.parameters(), training.learning_rate)
+    network.train()
+    for i in range(training.steps):
+        set_rate(optimizer, cosine(i, training.steps, training.learning_rate, warm_up=training.steps // 5))
+        _step(network, task, training, optimizer, draws)
+    return evaluate(network, task, batches)
+
+
+def _step(
+    network: nn.Module,
+    task: Task,
+    training: Training,
+    optimizer: torch.optim.Optimizer,
+    draws: torch.Generator,
+) -> float:
+    inputs, target = task.sample("train", training.batch_size, draws)
+    output, auxiliary = run_with_auxiliary(network, inputs)
+    loss = task.loss(output, target)
+    descend(loss + auxiliary, optimizer, network.parameters())
+    return loss.item()
+
+
 def train(
     network: nn.Module, task: Task, training: Training, run: Run, name: str, progress: Progress
 ) -> None:
@@ -42,11 +71,8 @@ def train(
     def step(i: int) -> dict[str, object]:
         rate = cosine(i, training.steps, training.learning_rate)
         set_rate(optimizer, rate)
-        inputs, target = task.sample("train", training.batch_size, draws)
-        output, auxiliary = run_with_auxiliary(network, inputs)
-        loss = task.loss(output, target)
-        descend(loss + auxiliary, optimizer, network.parameters())
-        return {"phase": "train", "network": name, "loss": loss.item(), "learning_rate": rate}
+        loss = _step(network, task, training, optimizer, draws)
+        return {"phase": "train", "network": name, "loss": loss, "learning_rate": rate}
 
     network.train()
     state = State({"network": network}, {"weights": optimizer}, draws)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from nas.budget import METRICS, Budget
-from nas.candidates import ATTEMPTS, GUARD, Candidate, Measure, Selection, aim, choose
+from nas.candidates import ATTEMPTS, GUARD, TUNED, Candidate, Measure, Selection, Source, aim, choose
 from nas.discretise import Scores
 from tests.nas.toys import FIRST, INNER, SECOND, Killed, architecture, architectures, new_run, toy_table
 
@@ -61,7 +61,8 @@ class Search:
         arguments: dict[str, Any] = {
             "table": toy_table(),
             "budget": BUDGET,
-            "sources": {"scores": BIG, "controller": SMALL},
+            "sources": {"scores": Source(BIG), "controller": Source(SMALL)},
+            "tuned_loss": None,
             "once": self.once,
             "proposals": 2,
             "measured": 2,
@@ -98,14 +99,14 @@ def test_both_sources_propose_their_best_within_the_budget() -> None:
 
 
 def test_one_architecture_of_two_sources() -> None:
-    search = Search(World({}), sources={"scores": BIG, "controller": BIG})
+    search = Search(World({}), sources={"scores": Source(BIG), "controller": Source(BIG)})
     assert {c.source for c in search.found.candidates.values()} == {"scores, controller"}
     assert len(search.losses) == len(set(search.losses)) == 2, "evaluated once"
 
 
 def test_a_miss_is_corrected_and_cut_off() -> None:
     """tanh-skip, 5 ms predicted, takes 6.5: everything in it becomes 1.3 times as dear."""
-    search = Search(World({TANH: 1.3}), proposals=1, measured=1, sources={"scores": BIG})
+    search = Search(World({TANH: 1.3}), proposals=1, measured=1, sources={"scores": Source(BIG)})
     assert search.notes == ["attempt 1: latency 6.5 ms measured, 5 predicted: corrected, cut off"]
     (correction,) = search.found.table.corrections
     assert (correction.architecture, correction.predicted, correction.measured) == (TANH, 5.0, 6.5)
@@ -121,7 +122,7 @@ def test_a_miss_is_corrected_and_cut_off() -> None:
 def test_a_miss_that_the_corrected_table_expects_is_cut_off_alone() -> None:
     """5.97 ms is within 6, but nearer than the next process would repeat. Each miss is told once."""
     scores = Scores({**BIG.options, (INNER, "wide"): 3.5})
-    search = Search(World({WIDE: 2.0, TANH: 5.97 / 5}), sources={"scores": scores})
+    search = Search(World({WIDE: 2.0, TANH: 5.97 / 5}), sources={"scores": Source(scores)})
     assert search.notes == [
         "attempt 1: latency 10 ms measured, 5 predicted: corrected, cut off",
         "attempt 1: latency 5.97 ms measured, 6 predicted: cut off",  # 1 ms of the rest is 2 ms by now
@@ -134,7 +135,7 @@ def test_a_miss_that_the_corrected_table_expects_is_cut_off_alone() -> None:
 
 def test_what_missed_is_not_proposed_again() -> None:
     """5.97 ms after correction is still within 6 ms for the solver: only the cut makes room for another."""
-    search = Search(World({TANH: 5.97 / 5}), proposals=1, measured=1, sources={"scores": BIG})
+    search = Search(World({TANH: 5.97 / 5}), proposals=1, measured=1, sources={"scores": Source(BIG)})
     assert search.found.table.figures(TANH)["latency_ms"] < 6.0
     assert search.found.best.architecture == MIDDLE
     assert len(search.stored) == 2
@@ -143,9 +144,11 @@ def test_what_missed_is_not_proposed_again() -> None:
 def test_within_the_guard_a_figure_that_repeats_exactly_is_enough() -> None:
     exact = toy_table().figures(TANH)
     tight = Budget(memory_mb=exact["memory_mb"] * (1 + 1e-9), params_m=exact["params_m"] * (1 + 1e-9))
-    assert Search(World({}), budget=tight, sources={"scores": BIG}).found.best.architecture == TANH
+    assert Search(World({}), budget=tight, sources={"scores": Source(BIG)}).found.best.architecture == TANH
     close = Budget(latency_ms=exact["latency_ms"] / (1 - GUARD / 2))
-    assert Search(World({}), budget=close, sources={"scores": BIG}).found.candidates[TANH].fits is False
+    assert (
+        Search(World({}), budget=close, sources={"scores": Source(BIG)}).found.candidates[TANH].fits is False
+    )
 
 
 def test_attempts_are_bounded_and_the_nearest_is_the_answer() -> None:
@@ -167,10 +170,10 @@ def test_nothing_is_measured_twice_and_nothing_is_measured_in_vain() -> None:
 
 def test_the_search_settles_when_nothing_unmeasured_ranks_higher() -> None:
     first = World({})
-    assert Search(first, proposals=6, measured=1, sources={"scores": BIG}).found.settled
+    assert Search(first, proposals=6, measured=1, sources={"scores": Source(BIG)}).found.settled
     assert first.asked == [[TANH]]
     second = World({TANH: 1.3})
-    search = Search(second, proposals=6, measured=1, sources={"scores": BIG})
+    search = Search(second, proposals=6, measured=1, sources={"scores": Source(BIG)})
     assert second.asked == [[TANH], [MIDDLE]], "by rank, though others were proposed too"
     assert search.found.best.architecture == MIDDLE
 
@@ -186,13 +189,13 @@ def test_a_device_that_is_not_here() -> None:
 
 def test_a_finished_choice_is_read_back(tmp_path: Path) -> None:
     run, world = new_run(tmp_path / "run"), World(TWO_MISSES)
-    whole = Search(world, proposals=1, measured=1, sources={"scores": BIG}, once=run.once)
+    whole = Search(world, proposals=1, measured=1, sources={"scores": Source(BIG)}, once=run.once)
     assert len(world.asked) == 3
 
     def no_device(candidates: list[Architecture]) -> list[dict[str, float]]:
         raise AssertionError("measured again")
 
-    again = Search(no_device, proposals=1, measured=1, sources={"scores": BIG}, once=run.once)
+    again = Search(no_device, proposals=1, measured=1, sources={"scores": Source(BIG)}, once=run.once)
     assert again.found == whole.found
     assert again.losses == []
     assert again.notes == whole.notes
@@ -200,7 +203,7 @@ def test_a_finished_choice_is_read_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("finished", range(3))
 def test_killed_while_measuring(tmp_path: Path, finished: int) -> None:
-    whole = Search(World(TWO_MISSES), proposals=1, measured=1, sources={"scores": BIG})
+    whole = Search(World(TWO_MISSES), proposals=1, measured=1, sources={"scores": Source(BIG)})
     run, world = new_run(tmp_path / "run"), World(TWO_MISSES)
 
     def dies(candidates: list[Architecture]) -> list[dict[str, float]]:
@@ -209,8 +212,8 @@ def test_killed_while_measuring(tmp_path: Path, finished: int) -> None:
         return world(candidates)
 
     with pytest.raises(Killed):
-        Search(dies, proposals=1, measured=1, sources={"scores": BIG}, once=run.once)
-    resumed = Search(world, proposals=1, measured=1, sources={"scores": BIG}, once=run.once)
+        Search(dies, proposals=1, measured=1, sources={"scores": Source(BIG)}, once=run.once)
+    resumed = Search(world, proposals=1, measured=1, sources={"scores": Source(BIG)}, once=run.once)
     assert resumed.found == whole.found
     assert [asked[0] for asked in world.asked] == [TANH, MIDDLE, LINEAR]
 
@@ -233,3 +236,29 @@ def test_the_loss_table_covers_what_the_budget_allows() -> None:
     table: CostTable = toy_table()
     assert {a for a in architectures() if latency.of(table.cost(a)) <= 6.0} == set(LOSS)
     assert Selection(table, BUDGET).candidates == {}
+
+
+def test_only_tuned_candidates_win_and_by_their_tuned_loss() -> None:
+    """Tuned, the order of the shared losses is turned around; what was not tuned comes after all that was."""
+    asked: list[Architecture] = []
+
+    def tuned(taken: Architecture) -> float:
+        asked.append(taken)
+        return 10.0 - LOSS[taken]
+
+    found = Search(None, tuned_loss=tuned, proposals=4).found
+    assert set(asked) == {c.architecture for c in found.candidates.values() if c.tuned_loss is not None}
+    assert len(asked) == len(set(asked)) <= 2 * TUNED
+    ranked = found.ranked
+    first_untuned = next((i for i, c in enumerate(ranked) if c.tuned_loss is None), len(ranked))
+    assert all(c.tuned_loss is None for c in ranked[first_untuned:])
+    assert found.best.architecture == max(asked, key=LOSS.__getitem__)
+
+
+def test_a_filling_source_fills() -> None:
+    """The scores like cheap options; of what uses most of the limit it proposes the cheapest."""
+    found = Search(None, sources={"filling": Source(SMALL, filled=True)}, proposals=1).found
+    (candidate,) = found.candidates.values()
+    assert 0.8 * 6.0 <= candidate.predicted["latency_ms"] <= 6.0
+    (plain,) = Search(None, sources={"scores": Source(SMALL)}, proposals=1).found.candidates.values()
+    assert plain.predicted["latency_ms"] < candidate.predicted["latency_ms"]

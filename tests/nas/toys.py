@@ -32,6 +32,7 @@ EFFORT = Effort(
     evaluations=12,
     evaluation_batches=1,
     candidates=3,
+    tuning_steps=2,
     measured=2,
     random_architectures=3,
     train_steps=3,

@@ -68,7 +68,7 @@ _STANDARD = Effort(
     evaluations=300,
     evaluation_batches=4,
     candidates=6,
-    tuning_steps=60,
+    tuning_steps=100,
     measured=4,
     train_steps=400,
 )
@@ -81,7 +81,7 @@ PRESETS: Mapping[str, Effort] = {
         evaluations=150,
         evaluation_batches=2,
         candidates=4,
-        tuning_steps=25,
+        tuning_steps=40,
         measured=3,
         train_steps=150,
     ),

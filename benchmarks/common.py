@@ -30,7 +30,7 @@ def save(name: str, figures: dict[str, Any]) -> None:
 
 
 def priced(
-    space: SearchSpace, threads: int = 1, statistic: Statistic = "p50", rounds: int = 25
+    space: SearchSpace, threads: int = 1, statistic: Statistic = "p50", rounds: int = 40
 ) -> tuple[CostTable, Bench]:
     """The cost table on this machine and a bench that states its figures as of that table."""
     device, workload = load_device("local").with_threads(threads), Workload()

@@ -22,7 +22,7 @@ from common import priced, save
 from hw_cost_models.export import export_onnx
 from nas.bench import Bench, nonzero_parameters
 from nas.budget import METRICS, Budget
-from nas.candidates import Source, choose
+from nas.candidates import Source, aim, choose
 from nas.discretise import Scores
 from nas.errors import InfeasibleBudgetError
 from nas.verify import Verification, verify
@@ -46,7 +46,7 @@ def random_budget(table: CostTable, rng: np.random.Generator) -> Budget:
             limits[metric.name] = float(low + rng.uniform(0.1, 0.9) * (high - low))
         budget = Budget(**limits)
         try:
-            table.problem(table.aim(budget)).check_feasible()
+            table.problem(aim(table, budget)).check_feasible()
         except InfeasibleBudgetError:
             continue
         return budget

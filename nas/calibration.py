@@ -18,8 +18,8 @@ below a limit.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,9 +47,9 @@ class Residuals:
 
     @property
     def residual(self) -> float:
-        """Root mean square relative error."""
-        errors = [p / m - 1 for p, m in self.pairs()]
-        return math.sqrt(sum(e * e for e in errors) / len(errors)) if errors else 0.0
+        """Relative error of a usual network: 1.48 times the median size, a standard deviation that a few
+        networks of next to no latency, whose relative errors are large, do not move."""
+        return 1.4826 * median(abs(p / m - 1) for p, m in self.pairs()) if self.measured else 0.0
 
     def scaled(self, factor: float) -> Residuals:
         """The same in another unit."""

@@ -35,6 +35,8 @@ class Correction:
     metric: str
     predicted: float
     measured: float
+    limit: float | None = None
+    attempt: int | None = None
 
     def to_dict(self) -> dict[str, object]:
         return {
@@ -42,6 +44,8 @@ class Correction:
             "metric": self.metric,
             "predicted": self.predicted,
             "measured": self.measured,
+            "limit": self.limit,
+            "attempt": self.attempt,
         }
 
 
@@ -105,17 +109,6 @@ class CostTable:
         problems = (self.filled_to(budget, fill) for fill in FILLS)
         return next((p for p in problems if p.best(Scores({})) is not None), self.problem(budget))
 
-    def aim(self, budget: Budget) -> Budget:
-        """The budget that the solver works to: latency stays below its limit by the residual.
-
-        Memory is aimed at its limit: how an arena fragments is not predicted but the same in every process,
-        so a miss is found by the first measurement.
-        """
-        if budget.latency_ms is None:
-            return budget
-        margin = min(self.calibration.latency.residual, 0.1)
-        return replace(budget, latency_ms=budget.latency_ms * (1 - margin))
-
     def scaled(self, factor: float) -> CostTable:
         """Every latency times a factor."""
         options = {d: replace(c, latency_ms=factor * c.latency_ms) for d, c in self.options.items()}
@@ -177,7 +170,7 @@ class CostTable:
             fixed=_cost(data["fixed"]),
             calibration=Calibration.from_dict(data["calibration"]),
             corrections=tuple(
-                Correction(Architecture(c["architecture"]), c["metric"], c["predicted"], c["measured"])
+                Correction(**{**c, "architecture": Architecture(c["architecture"])})
                 for c in data["corrections"]
             ),
         )

@@ -45,7 +45,7 @@ class Effort:
     """How many of the best-ranked candidates are measured in one attempt."""
     random_architectures: int = 20
     train_steps: int
-    rounds: int = 30
+    rounds: int = 40
     """Timing rounds of options and candidates, and of each verifying process."""
 
     def __post_init__(self) -> None:

@@ -31,7 +31,15 @@ def attempts(run: RunRecord, colours: dict[str, str]) -> Html:
         return section(
             "attempts", "Candidates and corrections", missing("No candidate has been discretised yet.")
         )
-    headings = ("attempt", "architecture", "found by", "shared-weight loss", *_headings(run), "fits")
+    headings = (
+        "attempt",
+        "architecture",
+        "found by",
+        "shared-weight loss",
+        "tuned loss",
+        *_headings(run),
+        "fits",
+    )
     told = table(headings, (_candidate(run, c, colours) for c in candidates), "figures")
     return section("attempts", "Candidates and corrections", told, _corrections(run, colours))
 
@@ -60,6 +68,7 @@ def _candidate(run: RunRecord, candidate: Json, colours: dict[str, str]) -> list
         join(names),
         candidate.get("source", "–"),
         number(candidate.get("shared_loss"), 4),
+        number(candidate.get("tuned_loss"), 4),
         *costs,
         _fits(candidate.get("fits")),
     ]

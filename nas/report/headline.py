@@ -15,6 +15,7 @@ from nas.report.markup import (
     metric_unit,
     missing,
     number,
+    percent,
     quantity,
     table,
 )
@@ -94,7 +95,22 @@ def found(run: RunRecord) -> str:
     told = [
         f"{quantity(key, figures[key])} {metric_name(key)}" for key in run.budget or figures if key in figures
     ]
-    return f"The network found {how} {listed(told)}." if told else "No network has been found yet."
+    return (
+        f"The network found {how} {listed(told)}.{_unused(run)}" if told else "No network has been found yet."
+    )
+
+
+def _unused(run: RunRecord) -> str:
+    """Why much of a limit is left, where it is: what the networks that fill it are worth."""
+    filling = run.part("use").get("filling")
+    if not filling:
+        return ""
+    theirs, own = filling.get("shared_loss"), filling.get("winner_shared_loss")
+    return (
+        f" It uses {percent(run.part('use').get('fraction'))} of its fullest limit: of the "
+        f"{filling.get('architectures')} networks tried that fill it, the best reaches "
+        f"{number(theirs, 4)} nats in shared weights, this one {number(own, 4)}."
+    )
 
 
 def workload(run: RunRecord) -> str:

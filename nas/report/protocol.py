@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nas.report.headline import workload
-from nas.report.markup import Html, escape, missing, number, percent, section, table
+from nas.report.markup import Html, escape, listed, missing, number, percent, section, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nas.report.record import Json, RunRecord
 
-SOURCES = {
-    "scores": "The winner was proposed by the scores: the k best under a predictor that knows no cost.",
-    "controller": "The winner was proposed by the controller: the k best under its distribution.",
-    "both": "The scores and the controller both proposed the winner.",
+PROPOSERS = {
+    "scores": "the scores, a predictor of quality that knows no cost",
+    "filling scores": "the scores, asked to fill the budget",
+    "controller": "the controller, by its distribution",
 }
 
 
@@ -29,9 +29,10 @@ def _sentences(run: RunRecord) -> Iterator[Html]:
     yield from _conditions(run)
     yield from _calibration(run.part("calibration"))
     yield from _scores(run.part("scores"))
-    source = SOURCES.get(str(run.result.get("winner_source")))
+    source = run.result.get("winner_source")
     if source:
-        yield Html(source)
+        proposers = [PROPOSERS.get(name, name) for name in str(source).split(", ")]
+        yield escape(f"The winner was proposed by {listed(proposers)}.")
     parity = run.part("parity")
     if parity:
         shapes = ", ".join(" × ".join(str(side) for side in shape) for shape in parity.get("shapes") or [])

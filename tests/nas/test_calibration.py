@@ -60,8 +60,10 @@ def test_the_residual_is_that_of_networks_that_were_not_fitted() -> None:
 
 
 def test_residuals_by_hand() -> None:
+    """Relative errors of 3, 4 and 1 %, and of 900 % of next to nothing: the median size is 3.5 %."""
+    found = Residuals((1.03, 1.92, 3.03, 1.0), (1.0, 2.0, 3.0, 0.1))
+    assert found.residual == pytest.approx(1.4826 * 0.035)
     found = Residuals((1.03, 1.92), (1.0, 2.0))
-    assert found.residual == pytest.approx(((0.03**2 + 0.04**2) / 2) ** 0.5)
     assert found.scaled(1000).residual == pytest.approx(found.residual)
     assert found.scaled(1000).pairs() == [pytest.approx((1030, 1000)), pytest.approx((1920, 2000))]
     assert Residuals((), ()).residual == 0.0
@@ -83,4 +85,4 @@ def test_a_calibration_survives_json() -> None:
     calibration = Calibration(Residuals((1.1, 2.2), (1.0, 2.0)), Residuals((0.3,), (0.7,)))
     data = json.loads(json.dumps(calibration.to_dict()))
     assert Calibration.from_dict(data) == calibration
-    assert data["residual"] == pytest.approx(0.1)
+    assert data["residual"] == pytest.approx(0.14826)

@@ -31,6 +31,9 @@ NARROW, NOTHING = architecture("skip", "nested", "narrow"), architecture("skip",
 LOSS = {TANH: 1.0, MIDDLE: 1.1, WIDE: 1.2, LINEAR: 1.3, NARROW: 1.4, NOTHING: 2.0}
 
 
+RESIDUAL = toy_table().calibration.latency.residual
+
+
 TWO_MISSES = {TANH: 1.3, MIDDLE: 1.4}
 
 
@@ -145,10 +148,12 @@ def test_within_the_guard_a_figure_that_repeats_exactly_is_enough() -> None:
     exact = toy_table().figures(TANH)
     tight = Budget(memory_mb=exact["memory_mb"] * (1 + 1e-9), params_m=exact["params_m"] * (1 + 1e-9))
     assert Search(World({}), budget=tight, sources={"scores": Source(BIG)}).found.best.architecture == TANH
-    close = Budget(latency_ms=exact["latency_ms"] / (1 - GUARD / 2))
-    assert (
-        Search(World({}), budget=close, sources={"scores": Source(BIG)}).found.candidates[TANH].fits is False
-    )
+    close = Budget(latency_ms=1.001 * exact["latency_ms"] / (1 - min(GUARD + RESIDUAL, 0.1)))
+    world = World({TANH: 1 + GUARD + RESIDUAL})
+    found = Search(world, budget=close, sources={"scores": Source(BIG)}).found.candidates[TANH]
+    assert found.measured is not None
+    assert found.measured["latency_ms"] > (1 - GUARD) * close.limits()["latency_ms"]
+    assert found.fits is False
 
 
 def test_attempts_are_bounded_and_the_nearest_is_the_answer() -> None:
@@ -219,9 +224,14 @@ def test_killed_while_measuring(tmp_path: Path, finished: int) -> None:
 
 
 def test_the_solver_aims_below_the_limit_unless_nothing_fits_there() -> None:
-    table = toy_table(predicted=(1.05,), measured=(1.0,))
-    assert aim(table, Budget(latency_ms=6.0)).latency_ms == pytest.approx(5.7)
+    table = toy_table(predicted=(1.02,), measured=(1.0,))
+    margin = GUARD + 1.4826 * 0.02
+    budget = Budget(latency_ms=6.0, memory_mb=50.0, params_m=9.0)
+    assert aim(table, budget).limits() == pytest.approx({**budget.limits(), "latency_ms": 6 * (1 - margin)})
     assert aim(table, Budget(latency_ms=1.02)).latency_ms == 1.02, "the smallest network takes 1 ms"
+    assert aim(table, Budget(memory_mb=50.0)) == Budget(memory_mb=50.0)
+    wild = toy_table(predicted=(3.0,), measured=(1.0,))
+    assert aim(wild, budget).latency_ms == pytest.approx(5.4), "never more than a tenth"
 
 
 @pytest.mark.parametrize("measured", [None, {"latency_ms": 1.5, "memory_mb": 2.0, "params_m": 0.1}])

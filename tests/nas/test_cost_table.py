@@ -69,22 +69,6 @@ def test_the_solver_works_within_the_budget() -> None:
     assert found == allowed  # `tanh.x2` has 5 ms, `linear` beside `nested` 0.212 M parameters
 
 
-# -------------------------------------------------------------------------------------- aim
-
-
-def test_the_solver_aims_below_latency_by_the_residual() -> None:
-    # Relative errors 3 % and -4 %: root mean square 3.5355 %.
-    table = toy_table(predicted=(1.03, 1.92), measured=(1.0, 2.0))
-    assert table.calibration.latency.residual == pytest.approx(((0.03**2 + 0.04**2) / 2) ** 0.5)
-    budget = Budget(latency_ms=10.0, memory_mb=3.0)
-    aimed = table.aim(budget)
-    assert aimed.latency_ms == pytest.approx(10 * (1 - 0.0353553))
-    assert (aimed.memory_mb, aimed.params_m) == (3.0, None)
-    assert table.aim(Budget(memory_mb=3.0)) == Budget(memory_mb=3.0)
-    wild = toy_table(predicted=(3.0,), measured=(1.0,))
-    assert wild.aim(budget).latency_ms == pytest.approx(9.0), "never more than a tenth"
-
-
 # ------------------------------------------------------------------------------- corrections
 
 _architectures = st.sampled_from(architectures())

@@ -210,7 +210,7 @@ def finished_result(draw: random.Random) -> Json:
             "uniform": trained(UNIFORM, 1.688, 1.902, draw),
             "largest": trained(LARGEST, 1.590, 1.742, draw),
         },
-        "winner_source": "both",
+        "winner_source": "scores, controller",
         "candidates": candidates(draw),
         "corrections": [
             {

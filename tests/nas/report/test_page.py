@@ -66,7 +66,8 @@ def test_the_verdict_is_told_in_words_and_figures(text: str, read: Read) -> None
     assert "latency of at most 4.00 ms and memory of at most 16.0 MB" in words
     assert "The network found measures 3.94 ms latency and 12.6 MB memory" in words
     assert "Kendall τ 0.71 and Spearman ρ 0.88" in words
-    assert "The scores and the controller both proposed the winner." in words
+    assert "The winner was proposed by the scores, a predictor of quality" in words
+    assert "and the controller, by its distribution." in words
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -62,7 +63,8 @@ def keep(
         {"scores": Source(scores)},
         lambda architecture: -scores.of(architecture),
         None,
-        lambda architectures: bench.architectures(architectures, seed=0),
+        partial(bench.architectures, seed=0),
+        partial(bench.exported, seed=0),
         lambda name, compute: dict(compute()),
         proposals=3,
         measured=3,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hw_cost_models.export import feeds
+from hw_cost_models.export import export_onnx, feeds
 from hw_cost_models.files import write_atomic
 from hw_cost_models.measure import Measurement, Timing, drift, measure
 from search_spaces import Architecture, finalised, select
@@ -72,9 +72,33 @@ class Bench:
 
     def architectures(self, architectures: Sequence[Architecture], seed: int) -> list[dict[str, float]]:
         """Every metric of each architecture, untrained, in the same rounds."""
-        networks = {a.name: finalised(select(self.assembly.network, a)) for a in architectures}
         with tempfile.TemporaryDirectory(prefix="dnas-bench-") as folder:
             measurement = self.files(self._written(architectures, Path(folder)), seed)
+        return self._figures(architectures, measurement)
+
+    def exported(self, architectures: Sequence[Architecture], seed: int) -> list[dict[str, float]]:
+        """The same of each architecture, but of an export of the whole: slower, and what will be shipped."""
+        with tempfile.TemporaryDirectory(prefix="dnas-bench-") as folder:
+            files = {a.name: Path(folder) / f"{a.name}.onnx" for a in architectures}
+            for architecture in architectures:
+                self._export(architecture, files[architecture.name])
+            return self._figures(architectures, self.files(files, seed))
+
+    def _export(self, architecture: Architecture, path: Path) -> None:
+        space = self.assembly.space
+        export_onnx(
+            finalised(select(self.assembly.network, architecture)),
+            self.assembly.inputs,
+            path,
+            dynamic=space.dynamic,
+            input_names=space.input_names,
+            output_names=space.output_names,
+        )
+
+    def _figures(
+        self, architectures: Sequence[Architecture], measurement: Measurement
+    ) -> list[dict[str, float]]:
+        networks = {a.name: finalised(select(self.assembly.network, a)) for a in architectures}
         return [
             {
                 "latency_ms": self.latency(measurement, name),

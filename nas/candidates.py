@@ -4,9 +4,10 @@ Sources propose, each its k best within the budget: the quality scores, the same
 be filled, and the distribution that the controller learnt. Weights that are shared flatter small networks,
 whose few options were trained among few others; so the best of each source in shared weights are tuned for a
 few steps, each with weights of its own, and ranked together by validation loss after that. The best are
-exported as they are, untrained, since the latency of these networks does not depend on what they learnt, and
-timed in interleaved rounds. One that misses a limit is cut off, its options become dearer, and the solver
-runs again; a cost never goes down within a run, so this ends.
+timed in interleaved rounds, untrained, since the latency of these networks does not depend on what they
+learnt: put together from exported parts, and the best that fits once more as the export of the whole that
+it will be. One that misses a limit is cut off, its options become dearer, and the solver runs again; a cost
+never goes down within a run, so this ends.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ class Candidate:
     """After a few steps with weights of its own; only tuned candidates can win."""
     measured: dict[str, float] | None = None
     fits: bool | None = None
+    whole: bool = False
+    """Whether what was measured is an export of the whole network."""
 
     @property
     def sources(self) -> list[str]:
@@ -102,7 +105,7 @@ class Selection:
     def settled(self) -> bool:
         """No candidate that could still rank above the best fitting one is left unmeasured."""
         first = next((c for c in self.ranked if c.fits is not False), None)
-        return first is not None and first.fits is True
+        return first is not None and first.whole
 
 
 def _overshoot(candidate: Candidate, budget: Budget) -> float:
@@ -117,6 +120,7 @@ def choose(
     shared_loss: Loss,
     tuned_loss: Loss | None,
     measure: Measure | None,
+    measure_whole: Measure | None,
     once: Once,
     *,
     proposals: int,
@@ -125,7 +129,8 @@ def choose(
 ) -> Selection:
     """Proposes, ranks, measures and corrects, at most ATTEMPTS times.
 
-    Without `measure` it predicts only, without `tuned_loss` it ranks by shared losses.
+    `measure` takes assembled networks, `measure_whole` exports each; without them it predicts only. Without
+    `tuned_loss` it ranks by shared losses.
     """
     selection = Selection(table, budget)
     for attempt in range(1, ATTEMPTS + 1):
@@ -134,8 +139,9 @@ def choose(
             found = _propose(selection, sources, shared_loss, proposals, attempt)
             if tuned_loss is not None:
                 found = _tuned(found, sources, tuned_loss)
-            if measure is not None:
+            if measure is not None and measure_whole is not None:
                 found = _measured(found, measure, budget, measured)
+                found = _confirmed(found, measure_whole, budget)
             return {"candidates": [c.to_dict() for c in found.values()]}
 
         data = once(f"attempt-{attempt}.json", compute)
@@ -219,6 +225,21 @@ def _measured(
         fits = not list(_misses(measured, budget))
         updated[candidate.architecture] = replace(candidate, measured=measured, fits=fits)
     return updated
+
+
+def _confirmed(
+    found: dict[Architecture, Candidate], measure_whole: Measure, budget: Budget
+) -> dict[Architecture, Candidate]:
+    """Measures the best that fits as an export of the whole, and the next where it then does not fit."""
+    updated = dict(found)
+    while True:
+        fitting = sorted((c for c in updated.values() if c.fits), key=lambda c: c.rank)
+        if not fitting or fitting[0].whole:
+            return updated
+        best = fitting[0]
+        (measured,) = measure_whole([best.architecture])
+        fits = not list(_misses(measured, budget))
+        updated[best.architecture] = replace(best, measured=measured, fits=fits, whole=True)
 
 
 def _misses(measured: Mapping[str, float], budget: Budget) -> Iterable[str]:

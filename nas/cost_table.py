@@ -128,14 +128,29 @@ class CostTable:
     def corrected(self, correction: Correction) -> CostTable:
         """Makes the parts of a measured architecture dearer; a cost never goes down.
 
-        A miss in latency raises them in proportion, a miss in memory raises their peaks: weights are exact.
+        A miss in latency raises them in proportion; what is counted is exact, and only cut off.
         """
         if correction.measured <= correction.predicted:
             return self
-        taken = set(correction.architecture.items())
-        options = {d: _dearer(c, correction) if d in taken else c for d, c in self.options.items()}
-        corrections = (*self.corrections, correction)
-        return replace(self, options=options, fixed=_dearer(self.fixed, correction), corrections=corrections)
+        corrected = replace(self, corrections=(*self.corrections, correction))
+        if correction.metric == "latency_ms":
+            factor, taken = correction.measured / correction.predicted, set(correction.architecture.items())
+            options = {d: _slower(c, factor) if d in taken else c for d, c in self.options.items()}
+            return replace(corrected, options=options, fixed=_slower(self.fixed, factor))
+        if correction.metric == "memory_mb":
+            return replace(corrected, options=self._larger(correction))
+        return corrected
+
+    def _larger(self, correction: Correction) -> dict[Decision, Cost]:
+        """Raises the peak of the largest option taken, wherever else the same option stands, too."""
+        working = [c for c in map(self.options.get, correction.architecture.items()) if c and c.flops]
+        largest = max((c.peak_activation_bytes for c in working), default=0.0)
+        culprits = {c for c in working if c.peak_activation_bytes == largest}
+        missed = math.ceil((correction.measured - correction.predicted) * 1e6)
+        peak = max(self.fixed.peak_activation_bytes, largest) + missed
+        return {
+            d: replace(c, peak_activation_bytes=peak) if c in culprits else c for d, c in self.options.items()
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The public form: `nas cost --json` and the run's `cost_table.json`."""
@@ -176,13 +191,8 @@ class CostTable:
         )
 
 
-def _dearer(cost: Cost, correction: Correction) -> Cost:
-    if correction.metric == "latency_ms":
-        return replace(cost, latency_ms=cost.latency_ms * correction.measured / correction.predicted)
-    if correction.metric == "memory_mb":
-        missed = math.ceil((correction.measured - correction.predicted) * 1e6)
-        return replace(cost, peak_activation_bytes=cost.peak_activation_bytes + missed)
-    return cost  # what is counted is exact: such a miss is only cut off
+def _slower(cost: Cost, factor: float) -> Cost:
+    return replace(cost, latency_ms=cost.latency_ms * factor)
 
 
 def _readable(cost: Cost) -> dict[str, float]:

@@ -49,6 +49,10 @@ class World:
         self.asked.append(candidates)
         return [self.truth(a) for a in candidates]
 
+    def again(self, candidates: list[Architecture]) -> list[dict[str, float]]:
+        """As exports of the whole."""
+        return [self.truth(a) for a in candidates]
+
     def truth(self, taken: Architecture) -> dict[str, float]:
         figures = self.table.figures(taken)
         return {**figures, "latency_ms": figures["latency_ms"] * self.factors.get(taken, self.default)}
@@ -57,7 +61,7 @@ class World:
 class Search:
     """`choose` with the defaults of these tests; what happened stays in its attributes."""
 
-    def __init__(self, measure: Measure | None, **changes: Any) -> None:
+    def __init__(self, measure: Measure | None, whole: Measure | None = None, **changes: Any) -> None:
         self.notes: list[str] = []
         self.stored: dict[str, dict[str, Any]] = {}
         self.losses: list[Architecture] = []
@@ -72,7 +76,11 @@ class Search:
             **changes,
         }
         self.found = choose(
-            **arguments, shared_loss=self.shared_loss, measure=measure, note=self.notes.append
+            **arguments,
+            shared_loss=self.shared_loss,
+            measure=measure,
+            measure_whole=whole or (measure.again if isinstance(measure, World) else None),
+            note=self.notes.append,
         )
 
     def shared_loss(self, taken: Architecture) -> float:
@@ -217,7 +225,7 @@ def test_killed_while_measuring(tmp_path: Path, finished: int) -> None:
         return world(candidates)
 
     with pytest.raises(Killed):
-        Search(dies, proposals=1, measured=1, sources={"scores": Source(BIG)}, once=run.once)
+        Search(dies, world.again, proposals=1, measured=1, sources={"scores": Source(BIG)}, once=run.once)
     resumed = Search(world, proposals=1, measured=1, sources={"scores": Source(BIG)}, once=run.once)
     assert resumed.found == whole.found
     assert [asked[0] for asked in world.asked] == [TANH, MIDDLE, LINEAR]

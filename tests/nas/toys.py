@@ -166,21 +166,21 @@ def architecture(first: str, second: str, inner: str | None = None) -> Architect
 
 COSTS: dict[Decision, Cost] = {
     (FIRST, "linear"): Cost(
-        latency_ms=2.0, weight_bytes=100_000, parameters=25_000, peak_activation_bytes=30_000
+        flops=1e6, latency_ms=2.0, weight_bytes=100_000, parameters=25_000, peak_activation_bytes=30_000
     ),
     (FIRST, "tanh.x2"): Cost(
-        latency_ms=4.0, weight_bytes=400_000, parameters=100_000, peak_activation_bytes=90_000
+        flops=1e6, latency_ms=4.0, weight_bytes=400_000, parameters=100_000, peak_activation_bytes=90_000
     ),
     (FIRST, "skip"): Cost(),
     (SECOND, "nested"): Cost(
-        latency_ms=1.0, weight_bytes=200_000, parameters=50_000, peak_activation_bytes=20_000
+        flops=1e6, latency_ms=1.0, weight_bytes=200_000, parameters=50_000, peak_activation_bytes=20_000
     ),
     (SECOND, "skip"): Cost(),
     (INNER, "narrow"): Cost(
-        latency_ms=0.5, weight_bytes=50_000, parameters=12_000, peak_activation_bytes=10_000
+        flops=1e6, latency_ms=0.5, weight_bytes=50_000, parameters=12_000, peak_activation_bytes=10_000
     ),
     (INNER, "wide"): Cost(
-        latency_ms=3.0, weight_bytes=300_000, parameters=75_000, peak_activation_bytes=70_000
+        flops=1e6, latency_ms=3.0, weight_bytes=300_000, parameters=75_000, peak_activation_bytes=70_000
     ),
 }
 FIXED = Cost(latency_ms=1.0, weight_bytes=500_000, parameters=125_000, peak_activation_bytes=40_000)

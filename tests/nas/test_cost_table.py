@@ -171,6 +171,6 @@ def test_the_public_form() -> None:
         "weight_mb": 0.1,
         "peak_activation_mb": 0.03,
         "params_m": 0.025,
-        "flops": 0.0,
+        "flops": 1e6,
     }
     assert public["nesting"][INNER] == [SECOND, "nested"]

@@ -121,7 +121,8 @@ def test_what_it_stands_beside(result: Result) -> None:
             assert {"shared_loss", "validation_loss", "test_loss", "test_metric"} <= entry.keys()
             trained = _lines(result.path)[f"5-train-{name}.jsonl"].splitlines()
             assert len(trained) == EFFORT.train_steps
-    ranked = [c["shared_loss"] for c in result.summary["candidates"]]
+    candidates = result.summary["candidates"]
+    ranked = [(c["tuned_loss"] is None, c["tuned_loss"] or c["shared_loss"]) for c in candidates]
     assert ranked == sorted(ranked)
     assert result.summary["candidates"][0]["architecture"] == result.summary["architecture"]
 

@@ -3,8 +3,8 @@
     python benchmarks/three_budgets.py --out runs/three [--preset quick]
 
 First a search without a limit that binds; then budgets at 40, 60 and 85 % of that winner's measured latency,
-each a run of its own that takes the cost table, the supernet and the scores from the first: they do not depend
-on the budget.
+each a run of its own that takes the cost table, the supernet and the scores from the first: they do not
+depend on the budget.
 Printed and saved: verdict, predicted against measured, use of the limit, quality beside equal-cost random.
 """
 

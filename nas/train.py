@@ -15,7 +15,7 @@ from nas.steps import cosine, descend, set_rate
 from nas.supernet import run_with_auxiliary
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from nas.progress import Progress
     from search_spaces import Task
@@ -32,8 +32,8 @@ class Training:
     seed: int
 
 
-def make_optimizer(parameters: object, learning_rate: float) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)  # type: ignore[arg-type]
+def make_optimizer(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
 
 
 def tuned_loss(network: nn.Module, task: Task, training: Training, batches: Sequence[Batch]) -> float:

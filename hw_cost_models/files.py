@@ -55,7 +55,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """
     if _SEAL in value:
         raise ValueError(f"{path}: the member {_SEAL!r} is the file's own seal; give that value another name")
-    plain = json.loads(json.dumps(value, allow_nan=False))  # the order of members stays: it may mean something
+    plain = json.loads(json.dumps(value, allow_nan=False))  # in the order given
     sealed = {**plain, _SEAL: digest(_canonical(plain))}
     # No newline at the end: cut anywhere, what is left must not be a valid file.
     write_atomic(path, json.dumps(sealed, indent=1, allow_nan=False).encode())

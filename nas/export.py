@@ -79,7 +79,12 @@ def check_parity(
         with torch.no_grad():
             expected = network(*inputs)
         fed = {name: tensor.numpy() for name, tensor in zip(space.input_names, inputs, strict=True)}
-        (found,) = session.run(None, fed)
+        try:
+            (found,) = session.run(None, fed)
+        except Exception as error:  # the runtime has an exception for each of its status codes
+            said = " ".join(str(error).split())
+            place = f"batch {shape[0]}, length {shape[1]}"
+            raise VerificationError(f"{path.name} does not run at {place}: {said}") from None
         difference = float((torch.from_numpy(found) - expected).abs().max())
         if not difference <= TOLERANCE:
             raise VerificationError(

@@ -112,6 +112,8 @@ def fit(cost: NDArray[np.float64], outer: Outer) -> tuple[NDArray[np.float64], N
         p = _tilted(f, cost, outer, grid)
         drawn = weights[:, None] * _reached(p, outer)
         share = np.einsum("tc,tco->co", drawn / drawn.sum(0), p)
+        if np.abs(share - uniform).max() < 1e-3:
+            break
         f *= np.where(real, uniform / np.where(real, share, 1.0), 0.0)
         f /= f.sum(1, keepdims=True)
     return weights, _tilted(f, cost, outer, grid)

@@ -58,6 +58,8 @@ def test_no_option_is_drawn_more_than_another(costs: list[list[float]]) -> None:
     mean = sum(sum(row) / len(row) for row in costs)
     if high > low and not 0.1 < (mean - low) / (high - low) < 0.9:
         return  # a mean beside the targets themselves: fairness and the range exclude each other
+    if len(costs) < 3:
+        return  # so do they where few choices make up the range: to cover it, its ends must be drawn more
     weights, p = fit(_padded(costs), [None] * len(costs))
     drawn = np.tensordot(weights, p, 1)
     for i, row in enumerate(costs):

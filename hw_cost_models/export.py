@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _MODULES_IN_A_BATCH = 120
 """A dozen or two of options, or a whole network: the exporter's time grows faster than the graph."""
 
+_ROOM = 256
+"""How long an example is made for the exporter: several chunks or windows of the blocks people use."""
+
 
 def export_onnx(
     module: nn.Module,
@@ -169,31 +172,51 @@ def _to_onnx(
     output_names: list[str],
 ) -> onnx.ModelProto:
     examples = tuple(_roomy(tensor, dynamic) for tensor in inputs)
+    try:
+        program = _program(module, examples, dynamic, input_names, output_names)
+    except torch.onnx.OnnxExporterError:  # perhaps a table of positions ends before the roomy example does
+        examples = tuple(_roomy(tensor, dynamic, room=2) for tensor in inputs)
+        try:
+            program = _program(module, examples, dynamic, input_names, output_names)
+        except torch.onnx.OnnxExporterError as error:
+            raise HardwareCostError(f"{_describe(module)} cannot be exported: {_cause(error)}") from error
+    return _without_traces(program.model_proto)
+
+
+def _program(
+    module: nn.Module,
+    examples: tuple[Tensor, ...],
+    dynamic: Mapping[int, str],
+    input_names: list[str],
+    output_names: list[str],
+) -> torch.onnx.ONNXProgram:
     free: tuple[Any, ...] = tuple({d: n for d, n in dynamic.items() if d < t.dim()} for t in examples)
     if isinstance(module, _Together):
         free = (free,)  # its inputs are one starred argument
     with evaluating(module), _quiet_exporter(), torch.no_grad():
-        try:
-            program = torch.onnx.export(
-                module,
-                examples,
-                dynamo=True,
-                dynamic_shapes=free,
-                input_names=input_names,
-                output_names=output_names,
-                verbose=False,
-            )
-        except torch.onnx.OnnxExporterError as error:
-            raise HardwareCostError(f"{_describe(module)} cannot be exported: {_cause(error)}") from error
+        program = torch.onnx.export(
+            module,
+            examples,
+            dynamo=True,
+            dynamic_shapes=free,
+            input_names=input_names,
+            output_names=output_names,
+            verbose=False,
+        )
     assert program is not None
-    return _without_traces(program.model_proto)
+    return program
 
 
-def _roomy(tensor: Tensor, dynamic: Mapping[int, str]) -> Tensor:
-    """The input with free dimensions of at least two: the exporter would fix a dimension of one for good."""
+def _roomy(tensor: Tensor, dynamic: Mapping[int, str], room: int = _ROOM) -> Tensor:
+    """The input with at least two in its free dimensions, and `room` in those beside the first, the batch.
+
+    The exporter fixes for good every dimension that is one in its example: a batch of one, but also the one
+    chunk of a block that works in chunks as long as the whole example. Only shapes matter: nothing runs.
+    """
     for dimension in dynamic:
-        if dimension < tensor.dim() and tensor.shape[dimension] == 1:
-            tensor = torch.cat([tensor, tensor], dimension)
+        if dimension < tensor.dim() and (size := tensor.shape[dimension]):
+            wanted = room if dimension and size > 1 else 2
+            tensor = torch.cat([tensor] * -(-wanted // size), dimension)
     return tensor
 
 

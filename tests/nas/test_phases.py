@@ -368,8 +368,8 @@ def test_a_damaged_phase_is_named_and_made_again(tmp_path: Path, name: str) -> N
 def test_measured_on_this_machine(tmp_path: Path) -> None:
     """The smallest search that measures: verdict from three processes, and again by `verify`."""
     effort = replace(EFFORT, rounds=5, measured=1, candidates=2)
-    workload = Workload(batch=1, length=48)
-    found = search(_text_space(), ByteText(length=48), tmp_path / "run", workload=workload, effort=effort)
+    workload = Workload(batch=1, length=32)
+    found = search(_text_space(), ByteText(length=32), tmp_path / "run", workload=workload, effort=effort)
     summary = found.summary
     assert summary["verdict"] in ("within", "over", "undecided")
     assert summary["measured"].keys() == {"latency_ms", "memory_mb", "params_m"}

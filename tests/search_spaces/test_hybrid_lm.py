@@ -1,6 +1,5 @@
 """Every option of hybrid-lm: causal, shape-preserving, trainable, and the same in ONNX Runtime."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from hw_cost_models import export_onnx
 from search_spaces import Architecture, SearchSpaceError, capture_inputs, choices, hybrid_lm, select
 from search_spaces.blocks import finalised
 from search_spaces.catalogue import SPACES
@@ -65,18 +65,16 @@ class Together(nn.Module):
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """From an example no longer than a window or a chunk, at which blocks have only one of them."""
     path = tmp_path_factory.mktemp("onnx") / "options.onnx"
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    program = torch.onnx.export(
-        Together().eval(),
-        (torch.randn(2, 70, WIDTH),),
-        dynamo=True,
-        dynamic_shapes=({0: "batch", 1: "length"},),
+    export_onnx(
+        Together(),
+        (torch.randn(1, 32, WIDTH),),
+        path,
+        dynamic={0: "batch", 1: "length"},
         input_names=["x"],
         output_names=list(OPTIONS),
-        verbose=False,
     )
-    program.save(path)
     return path
 
 

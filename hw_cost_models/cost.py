@@ -17,7 +17,7 @@ class Workload:
 
     batch: int = 1
     length: int = 256
-    kind: str = "forward"
+    kind: Literal["forward", "prefill", "decode"] = "forward"
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.length < 1:
@@ -34,20 +34,26 @@ class Cost:
     """Costs of one module under one workload. `+` is execution in sequence: sums, and the larger peak."""
 
     latency_ms: float = 0.0
+    energy_mj: float = 0.0
+    """Millijoules; 0 where the device's profile says nothing of energy."""
     flops: float = 0.0
     weight_bytes: float = 0.0
     parameters: float = 0.0
     """Non-zero parameters."""
     peak_activation_bytes: float = 0.0
     """The largest sum of tensors alive at once, weights apart."""
+    state_bytes: float = 0.0
+    """What has to be kept between the tokens of a sequence: key-value cache, recurrent state."""
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
             latency_ms=self.latency_ms + other.latency_ms,
+            energy_mj=self.energy_mj + other.energy_mj,
             flops=self.flops + other.flops,
             weight_bytes=self.weight_bytes + other.weight_bytes,
             parameters=self.parameters + other.parameters,
             peak_activation_bytes=max(self.peak_activation_bytes, other.peak_activation_bytes),
+            state_bytes=self.state_bytes + other.state_bytes,
         )
 
     def to_dict(self) -> dict[str, float]:

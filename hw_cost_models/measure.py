@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,14 @@ class Timing:
     p50_ms: float
     p95_ms: float
     rounds: int
+    trend: float = 1.0
+    """The median of the later half of the rounds over that of the earlier half: 1 on a steady machine, and in
+    files that do not have it."""
+
+    @property
+    def spread(self) -> float:
+        """How far the median lies above the quiet machine's figure, as a fraction of it."""
+        return self.p50_ms / self.p10_ms - 1
 
     def at(self, statistic: Statistic) -> float:
         """That percentile, in milliseconds."""
@@ -51,7 +59,9 @@ class Timing:
 
     def scaled(self, factor: float) -> Timing:
         """The timing of a machine that is slower by that factor."""
-        return Timing(self.p10_ms * factor, self.p50_ms * factor, self.p95_ms * factor, self.rounds)
+        return replace(
+            self, p10_ms=self.p10_ms * factor, p50_ms=self.p50_ms * factor, p95_ms=self.p95_ms * factor
+        )
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from hw_cost_models.anchors import ANCHORS, write_anchors
 from hw_cost_models.device import Device, load_device
 from hw_cost_models.errors import MeasurementError
 from hw_cost_models.measure import Feed, Measurement, Timing, drift, measure
-from hw_cost_models.runtimes.onnxruntime_worker import interleaved
+from hw_cost_models.runtimes.interleaved import interleaved
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from hw_cost_models.export import export_onnx, feeds
 from hw_cost_models.files import write_atomic
-from hw_cost_models.measure import Measurement, Timing, drift, measure
+from hw_cost_models.measure import Measurement, Timing, measure
 from search_spaces import Architecture, finalised, select
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from hw_cost_models.device import Device
     from nas.assembly import Assembly
     from nas.budget import Statistic
+
+NEAR = 0.5
+"""Width, in natural logarithms of latencies, within which anchors speak for a network."""
 
 
 @dataclass(frozen=True)
@@ -125,13 +129,26 @@ class Bench:
             write_atomic(files[architecture.name], model.SerializeToString())
         return files
 
-    def drift(self, measurement: Measurement) -> float:
-        """How much slower the machine is than when the cost table was made."""
-        return drift(self.anchors, measurement.anchors, self.statistic)
+    def drift(self, measurement: Measurement, name: str) -> float:
+        """How much slower the machine is for a network of that latency than when the cost table was made.
+
+        A geometric mean over the anchors, those of about its latency first: interruptions by others lengthen
+        the medians of long networks more than those of short ones.
+        """
+        latency = measurement.timings[name].at(self.statistic)
+        weights = {
+            anchor: math.exp(-0.5 * (math.log(timing.at(self.statistic) / latency) / NEAR) ** 2) + 1e-6
+            for anchor, timing in measurement.anchors.items()
+        }
+        logs = {
+            anchor: math.log(timing.at(self.statistic) / self.anchors[anchor].at(self.statistic))
+            for anchor, timing in measurement.anchors.items()
+        }
+        return math.exp(sum(weights[a] * logs[a] for a in logs) / sum(weights.values()))
 
     def latency(self, measurement: Measurement, name: str) -> float:
         """Milliseconds in the statistic of the limit, drift taken out."""
-        return measurement.timings[name].at(self.statistic) / self.drift(measurement)
+        return measurement.timings[name].at(self.statistic) / self.drift(measurement, name)
 
 
 def memory_mb(measurement: Measurement, name: str) -> float:

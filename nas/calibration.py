@@ -33,6 +33,10 @@ OPTION_PRIOR = 0.05
 """Prior standard deviation of e[o]: an option alone differs from the option in place by a few per cent."""
 NOISE = 0.01
 """Standard deviation of the relative error of one whole architecture in interleaved rounds."""
+OFFSET_PRIOR = 0.05
+"""Prior standard deviation of a lift's offset, as a part of the usual network's latency."""
+TICK_MS = 0.005
+"""Error of a latency that does not shrink with it."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,11 @@ class Residuals:
 
     def scaled(self, factor: float) -> Residuals:
         """The same in another unit."""
-        return Residuals(tuple(factor * p for p in self.predicted), tuple(factor * m for m in self.measured))
+        return self.lifted(Lift(0.0, factor))
+
+    def lifted(self, lift: Lift) -> Residuals:
+        """The same at another moment or percentile."""
+        return Residuals(tuple(map(lift.of, self.predicted)), tuple(map(lift.of, self.measured)))
 
 
 @dataclass(frozen=True)
@@ -123,6 +131,30 @@ class LatencyFit:
         counts, measured = list(self.counts), list(self.measured)
         del counts[j], measured[j]
         return replace(self, counts=counts, measured=measured)
+
+
+@dataclass(frozen=True)
+class Lift:
+    """From a network's latency at one moment or percentile to another: offset + factor * latency.
+
+    Interruptions hit long networks more than short ones, so a factor alone would overstate the short.
+    """
+
+    offset_ms: float
+    factor: float
+
+    @classmethod
+    def fit(cls, before: Sequence[float], after: Sequence[float]) -> Lift:
+        """Of networks spread over the range, in milliseconds; the offset stays small unless they insist."""
+        x, y = np.array(before), np.array(after)
+        error = NOISE * y + TICK_MS
+        rows = np.stack([np.ones_like(x), x], 1) / error[:, None]
+        prior = [[1 / (OFFSET_PRIOR * float(np.median(y))), 0.0]]
+        offset, factor = np.linalg.lstsq(np.vstack([rows, prior]), np.r_[y / error, 0.0], rcond=None)[0]
+        return cls(float(offset), float(factor))
+
+    def of(self, latency_ms: float) -> float:
+        return max(0.0, self.offset_ms + self.factor * latency_ms)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hw_cost_models.cost import Cost, Workload
 from nas.budget import Budget, Metric, Statistic, figures
-from nas.calibration import Calibration
+from nas.calibration import Calibration, Lift
 from nas.discretise import Constraint, Decision, Problem, Scores
 from search_spaces import Architecture
 
@@ -109,14 +109,14 @@ class CostTable:
         problems = (self.filled_to(budget, fill) for fill in FILLS)
         return next((p for p in problems if p.best(Scores({})) is not None), self.problem(budget))
 
-    def scaled(self, factor: float) -> CostTable:
-        """Every latency times a factor."""
-        options = {d: replace(c, latency_ms=factor * c.latency_ms) for d, c in self.options.items()}
+    def lifted(self, lift: Lift) -> CostTable:
+        """The latencies of another moment."""
+        options = {d: replace(c, latency_ms=lift.factor * c.latency_ms) for d, c in self.options.items()}
         return replace(
             self,
             options=options,
-            fixed=replace(self.fixed, latency_ms=factor * self.fixed.latency_ms),
-            calibration=replace(self.calibration, latency=self.calibration.latency.scaled(factor)),
+            fixed=replace(self.fixed, latency_ms=lift.of(self.fixed.latency_ms)),
+            calibration=replace(self.calibration, latency=self.calibration.latency.lifted(lift)),
         )
 
     def dearest(self) -> Architecture:

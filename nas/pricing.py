@@ -23,13 +23,13 @@ from hw_cost_models.structure import structure_key
 from hw_cost_models.trace import static_cost
 from nas.assembly import Assembly
 from nas.bench import Bench
-from nas.calibration import Calibration, LatencyFit, PeakFit
+from nas.calibration import Calibration, LatencyFit, Lift, PeakFit
 from nas.cost_table import CostTable
 from nas.sampling import FairSampler
 from search_spaces import Architecture
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from hw_cost_models.cost import Cost, CostModel, Item, Workload
     from hw_cost_models.device import Device
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 WHOLE_ARCHITECTURES = 24
-ANCHORS = 5
+ANCHORS = 6
 EXACT_ARCHITECTURES = 4
 """Enough where the model does not measure and adds up exactly."""
 
@@ -87,13 +87,12 @@ def _levelled(table: CostTable, assembly: Assembly, device: Device, rounds: int)
     flops = {decision: cost.flops for decision, cost in table.options.items()}
     wholes = whole_architectures(assembly, flops)
     wholes.sort(key=lambda whole: table.figures(whole)["latency_ms"])
-    anchors = wholes[len(wholes) // 3 :: max(1, len(wholes) // (2 * ANCHORS))][:ANCHORS]
+    spread = np.linspace(min(1, len(wholes) - 1), len(wholes) - 1, ANCHORS).round().astype(int)
+    anchors = [wholes[i] for i in dict.fromkeys(spread)]  # not the smallest, which may be empty
     bench = Bench.start(assembly, device, table.statistic, rounds, anchors)
-    ratios = [
-        bench.anchors[anchor.name].at(table.statistic) / table.figures(anchor)["latency_ms"]
-        for anchor in anchors
-    ]
-    return table.scaled(float(np.exp(np.mean(np.log(ratios))))), bench
+    then = [table.figures(anchor)["latency_ms"] for anchor in anchors]
+    now = [bench.anchors[anchor.name].at(table.statistic) for anchor in anchors]
+    return table.lifted(Lift.fit(then, now)), bench
 
 
 def price_space(
@@ -125,7 +124,8 @@ def price_space(
         [Counter(keys[d] for d in whole.items()) for whole in wholes],
         [latency[whole.name] for whole in wholes],
     )
-    higher = _ratio(model.latency_ms(together, statistic), latency, wholes)
+    higher = model.latency_ms(together, statistic)
+    lift = Lift.fit([latency[whole.name] for whole in wholes], [higher[whole.name] for whole in wholes])
     peaks = PeakFit(
         [max(options[d].peak_activation_bytes for d in whole.items()) for whole in wholes],
         [peak[whole.name] for whole in wholes],
@@ -139,20 +139,15 @@ def price_space(
         options={
             d: replace(
                 cost,
-                latency_ms=higher * solved.options[keys[d]],
+                latency_ms=lift.factor * solved.options[keys[d]],
                 peak_activation_bytes=round(peak_model.predict(cost.peak_activation_bytes)),
             )
             for d, cost in options.items()
         },
         nesting=assembly.nesting,
-        fixed=replace(rest, latency_ms=higher * solved.fixed),
-        calibration=Calibration(times.residuals().scaled(higher), peaks.residuals().scaled(1e-6)),
+        fixed=replace(rest, latency_ms=lift.of(solved.fixed)),
+        calibration=Calibration(times.residuals().lifted(lift), peaks.residuals().scaled(1e-6)),
     )
-
-
-def _ratio(higher: Mapping[str, float], lower: Mapping[str, float], wholes: Sequence[Architecture]) -> float:
-    """Geometric mean over the whole architectures."""
-    return float(np.exp(np.mean([np.log(higher[whole.name] / lower[whole.name]) for whole in wholes])))
 
 
 def whole_architectures(

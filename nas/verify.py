@@ -110,7 +110,7 @@ def _measure(path: Path, bench: Bench, seed: int) -> Process:
     return Process(
         latency_ms=bench.latency(measurement, "winner"),
         raw_latency_ms=timing.at(bench.statistic),
-        drift=bench.drift(measurement),
+        drift=bench.drift(measurement, "winner"),
         p10_ms=timing.p10_ms,
         p50_ms=timing.p50_ms,
         p95_ms=timing.p95_ms,

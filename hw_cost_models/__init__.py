@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     )
     from hw_cost_models.export import export_many, export_onnx, feeds
     from hw_cost_models.files import digest, read_json, write_atomic, write_json
+    from hw_cost_models.graph import Storage, peak_bytes
     from hw_cost_models.latency_table import LatencyTable
     from hw_cost_models.measure import Measurement, Timing, drift
     from hw_cost_models.roofline import RooflineModel
     from hw_cost_models.structure import structure_key
-    from hw_cost_models.trace import Storage, peak_bytes, static_cost
+    from hw_cost_models.trace import static_cost
 
 __all__ = [
     "Cost",
@@ -78,11 +79,12 @@ _HOMES = {
     ),
     "export": ("export_many", "export_onnx", "feeds"),
     "files": ("digest", "read_json", "write_atomic", "write_json"),
+    "graph": ("Storage", "peak_bytes"),
     "latency_table": ("LatencyTable",),
     "measure": ("Measurement", "Timing", "drift"),
     "roofline": ("RooflineModel",),
     "structure": ("structure_key",),
-    "trace": ("Storage", "peak_bytes", "static_cost"),
+    "trace": ("static_cost",),
 }
 
 

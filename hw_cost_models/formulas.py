@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from hw_cost_models.errors import UnknownOperatorError
+
+if TYPE_CHECKING:
+    from hw_cost_models.graph import Kind, Unknown
 
 aten = torch.ops.aten
 
@@ -36,43 +39,71 @@ class Call:
         return self.outputs[0].numel() if self.outputs else 0
 
 
-Formula = Callable[[Call], float]
+Count = Callable[[Call], float]
 
 
-def flops(call: Call) -> float:
-    """Operations of the call. Raises UnknownOperatorError when no formula covers the operator."""
-    formula = _FORMULAS.get(call.operator.overloadpacket)
+@dataclass(frozen=True)
+class Formula:
+    """What an operator is, and how many operations a call of it takes."""
+
+    kind: Kind
+    flops: Count
+
+
+def price(call: Call, unknown: Unknown) -> tuple[Kind, float, bool]:
+    """The kind of the operator, the operations of the call, and whether a formula is known.
+
+    Raises UnknownOperatorError when none is, unless unknown ones are to be skipped.
+    """
+    formula = _formula(call)
     if formula is not None:
-        return formula(call)
-    if torch.Tag.pointwise in call.operator.tags:
-        return call.elements
-    if torch.Tag.reduction in call.operator.tags:
-        return call.inputs[0].numel()
+        return formula.kind, formula.flops(call), True
+    if unknown == "skip":
+        return "movement" if call.operator.is_view else "other", 0.0, False
     raise UnknownOperatorError(
-        f"no formula for the operator {call.operator}: add one line to hw_cost_models/formulas.py"
+        f"no formula for the operator {call.operator}: add one line to hw_cost_models/formulas.py, "
+        'or trace with unknown="skip" and see the coverage'
     )
 
 
-def bytes_read(call: Call) -> int:
-    """Each input once; of a table from which rows are picked, only those rows."""
+def _formula(call: Call) -> Formula | None:
+    formula = _FORMULAS.get(call.operator.overloadpacket)
+    if formula is None and torch.Tag.pointwise in call.operator.tags:
+        return Formula("elementwise", _per_element(1))
+    if formula is None and torch.Tag.reduction in call.operator.tags:
+        return Formula("reduction", _per_input_element(1))
+    return formula
+
+
+def arithmetic(call: Call) -> torch.dtype:
+    """The type the call calculates in: of its first tensor that is no mask."""
+    types = [tensor.dtype for tensor in (*call.inputs, *call.outputs)]
+    return next((dtype for dtype in types if dtype != torch.bool), torch.bool)
+
+
+def reads(call: Call) -> list[tuple[Tensor, int]]:
+    """Each input once, with the bytes read of it; of a table from which rows are picked, only those rows."""
+    inputs = list({id(tensor): tensor for tensor in call.inputs}.values())
     if call.operator.overloadpacket in _PICKS_ROWS:
-        table, *rest = call.inputs
-        return min(_bytes(table), sum(map(_bytes, call.outputs))) + sum(map(_bytes, rest))
-    return sum(_bytes(tensor) for tensor in {id(t): t for t in call.inputs}.values())
+        table, *rest = inputs
+        picked = min(size(table), sum(map(size, call.outputs)))
+        return [(table, picked), *((tensor, size(tensor)) for tensor in rest)]
+    return [(tensor, size(tensor)) for tensor in inputs]
 
 
 def bytes_written(call: Call) -> int:
     """Each output once."""
     if call.operator.overloadpacket in _ALLOCATES_ONLY:
         return 0
-    return sum(map(_bytes, call.outputs))
+    return sum(map(size, call.outputs))
 
 
-def _bytes(tensor: Tensor) -> int:
+def size(tensor: Tensor) -> int:
+    """Bytes of the tensor's elements."""
     return tensor.numel() * tensor.element_size()
 
 
-def _product(left: int) -> Formula:
+def _product(left: int) -> Count:
     """A matrix product whose left factor is that argument; the sum is over its last dimension."""
     return lambda call: 2 * call.elements * int(call.arguments[left].shape[-1])
 
@@ -97,11 +128,11 @@ _NORM = 8
 """Mean; difference, square and sum; difference and product; scale and shift."""
 
 
-def _per_element(count: float) -> Formula:
+def _per_element(count: float) -> Count:
     return lambda call: count * call.elements
 
 
-def _per_input_element(count: float) -> Formula:
+def _per_input_element(count: float) -> Count:
     return lambda call: count * call.inputs[0].numel()
 
 
@@ -184,39 +215,37 @@ _COPIES = {
     aten.upsample_nearest2d,
 }
 
+
+def _same(kind: Kind, flops: Count, *operators: Any) -> dict[Any, Formula]:
+    return dict.fromkeys(operators, Formula(kind, flops))
+
+
+_NOTHING = _per_element(0)
+_ONE = _per_element(1)
+
 _FORMULAS: dict[Any, Formula] = {
-    # No arithmetic: bytes alone.
-    **dict.fromkeys(_PICKS_ROWS | _ALLOCATES_ONLY | _WRITES_ROWS | _FILLS | _COPIES, _per_element(0)),
-    aten.mm: _product(0),
-    aten.addmm: _product(1),
-    aten.bmm: _product(0),
-    aten.baddbmm: _product(1),
-    aten.dot: _product(0),
-    aten.mv: _product(0),
-    aten.convolution: _convolution,
-    aten._scaled_dot_product_flash_attention_for_cpu: _attention,
-    aten._softmax: _per_element(_SOFTMAX),
-    aten._safe_softmax: _per_element(_SOFTMAX),
-    aten._log_softmax: _per_element(_SOFTMAX),
-    aten.native_layer_norm: _per_element(_NORM),
-    aten.native_group_norm: _per_element(_NORM),
-    aten._fused_rms_norm: _per_element(4),  # square, sum, two products
-    aten.native_batch_norm: _per_element(2),  # in evaluation: one product, one sum
-    aten._native_batch_norm_legit_no_training: _per_element(2),
-    aten.hardswish: _per_element(1),
-    aten.floor_divide: _per_element(1),
-    aten.cumsum: _per_element(1),
-    aten.cumprod: _per_element(1),
-    aten.topk: _topk,
-    aten.sort: _sort,
-    aten.argsort: _sort,
-    aten.bincount: _per_input_element(1),
-    aten.max_pool2d_with_indices: _pool,
-    aten.avg_pool2d: _pool,
-    aten._adaptive_avg_pool2d: _per_input_element(1),
-    aten.scatter_add: _added_rows,
-    aten.scatter_add_: _added_rows,
-    aten.scatter_reduce: _added_rows,
-    aten.index_add: _added_rows,
-    aten.index_add_: _added_rows,
+    **_same("movement", _NOTHING, *_PICKS_ROWS, *_ALLOCATES_ONLY, *_WRITES_ROWS, *_FILLS, *_COPIES),
+    **_same("movement", _added_rows, aten.scatter_add, aten.scatter_add_, aten.scatter_reduce),
+    **_same("movement", _added_rows, aten.index_add, aten.index_add_),
+    **_same("matmul", _product(0), aten.mm, aten.bmm, aten.dot, aten.mv),
+    **_same("matmul", _product(1), aten.addmm, aten.baddbmm),
+    **_same("convolution", _convolution, aten.convolution),
+    **_same("attention", _attention, aten._scaled_dot_product_flash_attention_for_cpu),
+    **_same("normalisation", _per_element(_SOFTMAX), aten._softmax, aten._safe_softmax, aten._log_softmax),
+    **_same("normalisation", _per_element(_NORM), aten.native_layer_norm, aten.native_group_norm),
+    # Square, sum, two products.
+    **_same("normalisation", _per_element(4), aten._fused_rms_norm),
+    # In evaluation: one product, one sum.
+    **_same(
+        "normalisation",
+        _per_element(2),
+        aten.native_batch_norm,
+        aten._native_batch_norm_legit_no_training,
+    ),
+    **_same("elementwise", _ONE, aten.hardswish, aten.floor_divide),
+    **_same("scan", _ONE, aten.cumsum, aten.cumprod),
+    **_same("reduction", _topk, aten.topk),
+    **_same("reduction", _sort, aten.sort, aten.argsort),
+    **_same("reduction", _per_input_element(1), aten.bincount, aten._adaptive_avg_pool2d),
+    **_same("reduction", _pool, aten.max_pool2d_with_indices, aten.avg_pool2d),
 }

@@ -7,9 +7,7 @@ the forward runs again on the real inputs.
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
@@ -27,36 +25,26 @@ from torch.utils._pytree import tree_leaves
 from hw_cost_models import formulas
 from hw_cost_models.cost import Cost
 from hw_cost_models.evaluating import evaluating
+from hw_cost_models.graph import Operator, Storage, Unknown, add_operator, finish, peak_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 
-@dataclass(frozen=True)
-class Storage:
-    """Memory of one or more tensors that are views of each other: alive in the steps `born` to `dies`.
+def trace(module: nn.Module, inputs: tuple[Tensor, ...], unknown: Unknown = "error") -> nx.DiGraph:
+    """The operators of one forward in evaluation, as `hw_cost_models.graph` describes them.
 
-    A step is the number of an operator. Inputs are born in step -1, outputs outlive the last step.
-    """
+    `free` are views, which move nothing, and what depends on weights alone: it is computed before the network
+    ever runs (exporters and runtimes fold it). The weights are all parameters and buffers.
 
-    bytes: int
-    born: int
-    dies: int
-
-
-def trace(module: nn.Module, inputs: tuple[Tensor, ...]) -> nx.DiGraph:
-    """The operators of one forward in evaluation, in order: nodes 0, 1, …, edges from producer to consumer.
-
-    A node has `operator`, `shapes` and `dtypes` (of its outputs), `flops`, `bytes_read`, `bytes_written` and
-    `free`: views move nothing, and what depends on weights alone is computed before the network ever runs
-    (exporters and runtimes fold it). `graph.graph["storages"]` holds the lifetimes of everything else than
-    weights. Raises UnknownOperatorError for an operator without a formula.
+    Raises UnknownOperatorError for an operator without a formula; with `unknown="skip"` it counts no
+    operations and lowers the coverage.
     """
     weights = [*module.parameters(), *module.buffers()]
     try:
-        return _record(module, inputs, weights, FakeTensorMode(allow_non_fake_inputs=True))
+        return _record(module, inputs, weights, unknown, FakeTensorMode(allow_non_fake_inputs=True))
     except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException):
-        return _record(module, inputs, weights, None)
+        return _record(module, inputs, weights, unknown, None)
 
 
 def static_cost(module: nn.Module, inputs: tuple[Tensor, ...]) -> Cost:
@@ -67,26 +55,12 @@ def static_cost(module: nn.Module, inputs: tuple[Tensor, ...]) -> Cost:
     instead of having its own parameters counted: one that masks its weights in the forward knows better.
     """
     graph = trace(module, inputs)
-    weights = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     return Cost(
         flops=float(sum(flops for _, flops in graph.nodes.data("flops"))),
-        weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in weights.values()),
+        weight_bytes=graph.graph["weight_bytes"],
         parameters=_nonzero_parameters(module),
         peak_activation_bytes=peak_bytes(graph.graph["storages"]),
     )
-
-
-def peak_bytes(storages: Iterable[Storage]) -> int:
-    """The largest sum of storages alive in one step."""
-    change: Counter[int] = Counter()
-    for storage in storages:
-        change[storage.born] += storage.bytes
-        change[storage.dies + 1] -= storage.bytes
-    alive = peak = 0
-    for step in sorted(change):
-        alive += change[step]
-        peak = max(peak, alive)
-    return peak
 
 
 def _nonzero_parameters(module: nn.Module) -> int:
@@ -100,11 +74,15 @@ def _nonzero_parameters(module: nn.Module) -> int:
 
 
 def _record(
-    module: nn.Module, inputs: tuple[Tensor, ...], weights: list[Tensor], fake: FakeTensorMode | None
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    weights: list[Tensor],
+    unknown: Unknown,
+    fake: FakeTensorMode | None,
 ) -> nx.DiGraph:
     if fake is not None:
         inputs = tuple(fake.from_tensor(tensor) for tensor in inputs)
-    recorder = _Recorder(inputs, weights)
+    recorder = _Recorder(inputs, weights, unknown)
     with ExitStack() as modes:
         modes.enter_context(evaluating(module))
         modes.enter_context(torch.no_grad())
@@ -118,9 +96,11 @@ def _record(
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
     """Listens to operators; holds every tensor it saw, so that no two of them ever share an address."""
 
-    def __init__(self, inputs: tuple[Tensor, ...], weights: list[Tensor]) -> None:
+    def __init__(self, inputs: tuple[Tensor, ...], weights: list[Tensor], unknown: Unknown) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # as above
         self.graph = nx.DiGraph()
+        self.unknown = unknown
+        self.weight_bytes = sum(map(formulas.size, {id(tensor): tensor for tensor in weights}.values()))
         self.tensors: list[Tensor] = [*inputs, *weights]
         self.producers: dict[int, int] = {}  # tensor -> the operator that returned it
         self.writers: dict[int, int] = {}  # storage -> the operator that last changed it in place
@@ -144,26 +124,34 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         return result
 
     def _note(self, call: formulas.Call) -> None:
-        step = self.graph.number_of_nodes()
         self.tensors += [*call.inputs, *call.outputs]
         # What is neither input nor computed was there before: a literal, or a tensor that is no buffer.
         self.constant.update({_storage(tensor) for tensor in call.inputs} - self.sizes.keys())
         changes = call.operator._schema.is_mutable
         free = not changes and (self._is_view(call) or self._is_constant(call))
-        self.graph.add_node(
-            step,
-            operator=call.operator,
-            shapes=[tuple(tensor.shape) for tensor in call.outputs],
-            dtypes=[tensor.dtype for tensor in call.outputs],
-            flops=0.0 if free else formulas.flops(call),
-            bytes_read=0 if free else formulas.bytes_read(call),
-            bytes_written=0 if free else formulas.bytes_written(call),
-            free=free,
-        )
+        step = add_operator(self.graph, self._describe(call, free))
         self._connect(step, call)
         self._live(step, call)
         if changes:
             self.writers.update({_storage(tensor): step for tensor in call.outputs})
+
+    def _describe(self, call: formulas.Call, free: bool) -> Operator:
+        kind, flops, covered = formulas.price(call, "skip" if free else self.unknown)
+        reads = [] if free else formulas.reads(call)
+        return Operator(
+            operator=str(call.operator.overloadpacket),
+            kind=kind,
+            shapes=[tuple(tensor.shape) for tensor in call.outputs],
+            dtypes=[_name(tensor.dtype) for tensor in call.outputs],
+            input_shapes=[tuple(tensor.shape) for tensor in call.inputs],
+            dtype=_name(formulas.arithmetic(call)),
+            flops=0.0 if free else flops,
+            bytes_read=sum(count for _, count in reads),
+            bytes_written=0 if free else formulas.bytes_written(call),
+            weight_bytes=sum(count for tensor, count in reads if _storage(tensor) in self.constant),
+            free=free,
+            covered=free or covered,
+        )
 
     def _is_view(self, call: formulas.Call) -> bool:
         sources = {_storage(tensor) for tensor in call.inputs}
@@ -197,14 +185,16 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         for tensor in outputs:
             if _storage(tensor) in self.dies:
                 self.dies[_storage(tensor)] = self.graph.number_of_nodes()
-        self.graph.graph["storages"] = tuple(
-            Storage(self.sizes[key], born, self.dies[key]) for key, born in self.born.items()
-        )
-        return self.graph
+        storages = (Storage(self.sizes[key], born, self.dies[key]) for key, born in self.born.items())
+        return finish(self.graph, storages, self.weight_bytes)
 
 
 def _tensors(value: Any) -> tuple[Tensor, ...]:
     return tuple(leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _storage(tensor: Tensor) -> int:

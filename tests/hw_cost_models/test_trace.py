@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hw_cost_models.trace import Storage, _record, peak_bytes, static_cost, trace
+from hw_cost_models.graph import Storage, peak_bytes
+from hw_cost_models.trace import _record, static_cost, trace
 
 _FLOAT = 4
 _Items = dict[str, tuple[nn.Module, tuple[Tensor, ...]]]
@@ -24,16 +25,14 @@ def _summary(graph: nx.DiGraph) -> object:
 def test_fake_and_real_tensors_agree(examples: _Items, name: str) -> None:
     vision = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True))
     module, inputs = {**examples, "convolution": (vision, (torch.randn(1, 3, 8, 8),))}[name]
-    real = _record(module, inputs, [*module.parameters(), *module.buffers()], None)
+    real = _record(module, inputs, [*module.parameters(), *module.buffers()], "error", None)
     assert _summary(trace(module, inputs)) == _summary(real)
 
 
 def test_routing_is_traced_on_the_real_inputs(examples: _Items) -> None:
     torch.manual_seed(0)
     graph = trace(examples["routed"][0], (torch.randn(2, 8, 16),))
-    products = [
-        n["shapes"][0][0] for _, n in graph.nodes.data() if n["operator"] is torch.ops.aten.addmm.default
-    ]
+    products = [n["shapes"][0][0] for _, n in graph.nodes.data() if n["operator"] == "aten.addmm"]
     assert products[0] == 16
     assert sum(products[1:]) == 16, "each token goes to one expert"
     assert min(products[1:]) > 0
@@ -82,10 +81,10 @@ def test_edges_follow_tensors_and_writes_in_place() -> None:
             return y.exp()
 
     graph = trace(InPlace(), (torch.ones(2, 2),))
-    names = {step: node["operator"].overloadpacket for step, node in graph.nodes.data()}
-    (mul,) = (s for s, n in names.items() if n is torch.ops.aten.mul)
-    (add,) = (s for s, n in names.items() if n is torch.ops.aten.add_)
-    (exp,) = (s for s, n in names.items() if n is torch.ops.aten.exp)
+    names = {step: node["operator"] for step, node in graph.nodes.data()}
+    (mul,) = (s for s, n in names.items() if n == "aten.mul")
+    (add,) = (s for s, n in names.items() if n == "aten.add_")
+    (exp,) = (s for s, n in names.items() if n == "aten.exp")
     assert nx.is_directed_acyclic_graph(graph)
     assert nx.has_path(graph, mul, add)
     assert graph.has_edge(add, exp), "what changes a tensor in place comes before what reads it"

@@ -1,0 +1,104 @@
+"""The graph of operators, whether it was traced from a module or read from a file.
+
+A graph is a `networkx.DiGraph` whose nodes 0, 1, … are operators in the order in which they run, with edges
+from producer to consumer. A node's attributes are the fields of `Operator`; the graph's own are
+
+    storages      tuple of Storage: the lives of all tensors apart from weights
+    weight_bytes  bytes of all weights, whether an operator reads them or not
+    coverage      fraction of the operators that are not free for which a formula is known
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import networkx as nx
+
+Kind = Literal[
+    "matmul",
+    "convolution",
+    "attention",
+    "elementwise",
+    "normalisation",
+    "reduction",
+    "movement",
+    "scan",
+    "other",
+]
+"""What an operator does, as far as its speed depends on it; "movement" copies, gathers and fills."""
+
+Unknown = Literal["error", "skip"]
+"""What happens to an operator without a formula: an error, or no operations and less coverage."""
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operator:
+    """One operator of a graph."""
+
+    operator: str
+    """Such as "aten.mm", or "MatMul" from a file."""
+    kind: Kind
+    shapes: list[Shape]
+    """Of the outputs."""
+    dtypes: list[str]
+    """Of the outputs, such as "float32"."""
+    input_shapes: list[Shape]
+    dtype: str
+    """What the arithmetic is done in: the type of the first input that is no mask."""
+    flops: float
+    bytes_read: int
+    bytes_written: int
+    weight_bytes: int
+    """The part of `bytes_read` that is weights."""
+    free: bool
+    """Nothing runs: a view, or computed once from weights before the network ever runs."""
+    covered: bool
+    """Whether a formula for it is known; without one it counts no operations."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Memory of one or more tensors that are views of each other: alive in the steps `born` to `dies`.
+
+    A step is the number of an operator. Inputs are born in step -1, outputs outlive the last step.
+    """
+
+    bytes: int
+    born: int
+    dies: int
+
+
+def add_operator(graph: nx.DiGraph, operator: Operator) -> int:
+    """Append the operator; its number."""
+    step: int = graph.number_of_nodes()
+    graph.add_node(step, **vars(operator))
+    return step
+
+
+def finish(graph: nx.DiGraph, storages: Iterable[Storage], weight_bytes: int) -> nx.DiGraph:
+    """The graph with its own attributes, once all operators are in it."""
+    running = [node["covered"] for _, node in graph.nodes.data() if not node["free"]]
+    graph.graph["storages"] = tuple(storages)
+    graph.graph["weight_bytes"] = weight_bytes
+    graph.graph["coverage"] = sum(running) / len(running) if running else 1.0
+    return graph
+
+
+def peak_bytes(storages: Iterable[Storage]) -> int:
+    """The largest sum of storages alive in one step."""
+    change: Counter[int] = Counter()
+    for storage in storages:
+        change[storage.born] += storage.bytes
+        change[storage.dies + 1] -= storage.bytes
+    alive = peak = 0
+    for step in sorted(change):
+        alive += change[step]
+        peak = max(peak, alive)
+    return peak

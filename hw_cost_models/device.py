@@ -15,6 +15,15 @@ _PROFILES = Path(__file__).parent / "devices"
 
 _Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 
+Runtime = Literal["onnxruntime", "openvino", "pytorch", "torch.compile"]
+_CPU: dict[str, str] = {
+    "onnxruntime": "CPUExecutionProvider",
+    "openvino": "CPU",
+    "pytorch": "cpu",
+    "torch.compile": "cpu",
+}
+"""The provider that is the CPU, by runtime."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -47,8 +56,10 @@ class Device(_Frozen):
 
     name: _Text
     description: _Text
-    runtime: Literal["onnxruntime"]
+    runtime: Runtime
     provider: _Text
+    """What the runtime runs on, by its own name: an execution provider of ONNX Runtime, a device of OpenVINO
+    or of PyTorch."""
     threads: Annotated[int, Field(ge=1)]
     memory_mb: Figure | None = None
     """MiB that a network may use at most."""
@@ -67,6 +78,22 @@ class Device(_Frozen):
                 "give a profile of its own, a TOML file, for another number"
             )
         return self.model_copy(update={"threads": threads})
+
+    def with_runtime(self, runtime: str, provider: str | None = None) -> Device:
+        """The same machine measured in another runtime, on its CPU unless a provider is named.
+
+        Raises DeviceError for an unknown runtime, and for a device whose figures hold for its own only.
+        """
+        if runtime not in _CPU:
+            raise DeviceError(
+                f"device {self.name!r}: no runtime {runtime!r}; the runtimes are {', '.join(_CPU)}"
+            )
+        if self.roofline is not None:
+            raise DeviceError(
+                f"device {self.name!r}: its figures are for {self.runtime}, not {runtime}; "
+                "give a profile of its own, a TOML file, for another runtime"
+            )
+        return self.model_copy(update={"runtime": runtime, "provider": provider or _CPU[runtime]})
 
 
 def device_names() -> tuple[str, ...]:

@@ -112,6 +112,20 @@ def test_threads() -> None:
         load_device("raspberry-pi-5").with_threads(1)
 
 
+def test_runtimes() -> None:
+    local = load_device("local")
+    assert local.with_runtime("onnxruntime") == local
+    other = local.with_threads(2).with_runtime("openvino")
+    assert (other.runtime, other.provider, other.threads) == ("openvino", "CPU", 2)
+    assert local.with_runtime("onnxruntime", "CUDAExecutionProvider").provider == "CUDAExecutionProvider"
+    with pytest.raises(
+        DeviceError, match=r"no runtime 'tvm'; the runtimes are onnxruntime, openvino, pytorch"
+    ):
+        local.with_runtime("tvm")
+    with pytest.raises(DeviceError, match="its figures are for onnxruntime, not openvino"):
+        load_device("raspberry-pi-5").with_runtime("openvino")
+
+
 def test_a_device_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load_device("local").threads = 4  # type: ignore[misc]  # that it is refused is the test

@@ -30,5 +30,5 @@ def test_the_nearest_anchors_decide() -> None:
     for latency, drift in ((1.0, 1.0), (20.0, 1.5)):
         bench, measurement = _measured(latency, {1.0: 1.0, 20.0: 1.5})
         assert bench.drift(measurement, "network") == pytest.approx(drift, rel=0.01)
-    bench, measurement = _measured(4.5, {1.0: 1.0, 20.0: 1.5})
-    assert 1.1 < bench.drift(measurement, "network") < 1.4
+    bench, measurement = _measured(30**0.5, {1.0: 1.0, 20.0: 1.5})
+    assert 1.2 < bench.drift(measurement, "network") < 1.25

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _VISIT_MS = 10.0
 """How long the timed runs of a visit should take together; they are one at least and five at most."""
@@ -36,25 +36,39 @@ def interleaved(
 
     Each of `runs` must return only when its work is done. `finished` is told the number of rounds done.
     """
+    samples: list[list[list[float]]] = [[] for _ in runs]
+    for number, visited in enumerate(each_round(runs, rounds, seed, clock_ns), start=1):
+        for i, times in visited.items():
+            samples[i].append(times)
+        finished(number)
+    return samples
+
+
+def each_round(
+    runs: list[Callable[[], object]],
+    rounds: int,
+    seed: int,
+    clock_ns: Callable[[], int] = time.perf_counter_ns,
+) -> Iterator[dict[int, list[float]]]:
+    """The same, a round at a time: the times of its visits by the position of the network."""
     rng = random.Random(seed)
     warm = [_warm_up(run, clock_ns) for run in runs]
     repeats = [min(5, max(1, round(_VISIT_MS / ms))) for ms in warm]
     visits = [
         min(rounds, max(_FEWEST_VISITS, int(_NETWORK_MS / (ms * (1 + count)))))
-        for ms, count in zip(warm, repeats, strict=True)
+        for ms, count in zip(warm, repeats)  # noqa: B905  # Python 3.9, on boards, knows no `strict`
     ]
-    samples: list[list[list[float]]] = [[] for _ in runs]
     for number in range(rounds):
         # A network with fewer visits than rounds has them spread evenly over the whole measurement.
         due = [
             i for i in range(len(runs)) if (number + 1) * visits[i] // rounds > number * visits[i] // rounds
         ]
         rng.shuffle(due)
+        visited = {}
         for i in due:
             runs[i]()
-            samples[i].append([_milliseconds(runs[i], clock_ns) for _ in range(repeats[i])])
-        finished(number + 1)
-    return samples
+            visited[i] = [_milliseconds(runs[i], clock_ns) for _ in range(repeats[i])]
+        yield visited
 
 
 def summary(visits: list[list[float]]) -> dict[str, float | int]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hw_cost_models.errors import HardwareCostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, MutableSequence
 
     import onnx
 
@@ -46,8 +46,9 @@ def _mark(x: Tensor, name: str) -> Tensor:
 def assemble(frame: onnx.ModelProto, parts: Mapping[str, onnx.ModelProto]) -> onnx.ModelProto:
     """The frame with `parts[place]` at every marked place; inputs are matched in order.
 
-    Weights are copied, so that places that hold the same part do not share them. Raises HardwareCostError
-    when a place has no part.
+    What a part takes and gives beside what the place has, such as the state of a sequence, becomes an input
+    `place<0`, `place<1`, … or an output `place>0`, … of the whole. Weights are copied, so that places that
+    hold the same part do not share them. Raises HardwareCostError when a place has no part.
     """
     import onnx
 
@@ -128,6 +129,8 @@ def _spliced(
         names[value] = f"{place}/{value}" if value else ""
     names.update(zip((value.name for value in part.input), fed, strict=False))
     names[part.output[0].name] = result
+    _hoist(part.input[len(fed) :], graph.input, f"{place}<", names)
+    _hoist(part.output[1:], graph.output, f"{place}>", names)
     for initializer in part.initializer:
         weight = graph.initializer.add()
         weight.CopyFrom(initializer)
@@ -138,6 +141,21 @@ def _spliced(
         copied.name = f"{place}/{node.name}"
         _rename(copied, names)
         yield copied
+
+
+def _hoist(
+    extra: Iterable[onnx.ValueInfoProto],
+    whole: MutableSequence[onnx.ValueInfoProto],
+    prefix: str,
+    names: dict[str, str],
+) -> None:
+    """Inputs or outputs that only the part has become the whole's."""
+    for number, value in enumerate(extra):
+        names[value.name] = f"{prefix}{number}"
+        hoisted = type(value)()
+        hoisted.CopyFrom(value)
+        hoisted.name = names[value.name]
+        whole.append(hoisted)
 
 
 def _values(graph: onnx.GraphProto) -> Iterator[str]:

@@ -7,6 +7,7 @@ ten seconds so.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from contextlib import contextmanager
@@ -46,10 +47,13 @@ def export_onnx(
 ) -> None:
     """Write the module, as it is in evaluation, to one ONNX file with its weights inside.
 
-    `dynamic` names the dimensions that stay free, by index; they apply to every input that has them. Raises
+    `dynamic` names the dimensions that stay free, by index; they apply to every input that has them. A module
+    that has a method `free_dimensions() -> Sequence[Mapping[int, str]]`, one for each input, is asked
+    instead: the state of a sequence has other dimensions than its tokens. Raises
     HardwareCostError when the module cannot be exported, OSError when the file cannot be written.
     """
-    model = _to_onnx(module, inputs, dynamic, list(input_names), list(output_names))
+    free = _free_dimensions(module, inputs, dynamic)
+    model = _to_onnx(module, inputs, free, list(input_names), list(output_names))
     write_atomic(path, model.SerializeToString())
 
 
@@ -80,9 +84,11 @@ def _batches(items: Mapping[str, Item]) -> list[list[str]]:
 
 
 def _export_batch(items: Mapping[str, Item], files: Mapping[str, Path], dynamic: Mapping[int, str]) -> None:
-    together = _Together(items)
+    together = _Together(items, dynamic)
     try:
-        joint = _to_onnx(together, together.inputs, dynamic, together.input_names, together.output_names)
+        joint = _to_onnx(
+            together, together.inputs, together.free, together.input_names, together.output_names
+        )
     except HardwareCostError:
         joint = None  # exported one by one, either all succeed or the culprit is named
     for name in items:
@@ -105,12 +111,18 @@ def feeds(path: Path, inputs: tuple[Tensor, ...]) -> dict[str, np.ndarray]:
 class _Together(nn.Module):
     """All items as one module: every distinct tensor an input, every item's outputs in a row."""
 
-    def __init__(self, items: Mapping[str, Item]) -> None:
+    def __init__(self, items: Mapping[str, Item], dynamic: Mapping[int, str]) -> None:
         super().__init__()
         self.parts = nn.ModuleList(module for module, _ in items.values())
         distinct = _distinct(tuple(tensor for _, inputs in items.values() for tensor in inputs))
         position = {key: index for index, key in enumerate(distinct)}
         self.inputs = tuple(distinct.values())
+        free = {
+            id(tensor): dimensions
+            for module, inputs in items.values()
+            for tensor, dimensions in zip(inputs, _free_dimensions(module, inputs, dynamic), strict=True)
+        }
+        self.free = [free[key] for key in distinct]
         self.arguments = {name: [position[id(t)] for t in inputs] for name, (_, inputs) in items.items()}
         self.counts = {name: _count_outputs(*item) for name, item in items.items()}
         self.input_names = [f"input_{index}" for index in range(len(self.inputs))]
@@ -142,9 +154,9 @@ def _count_outputs(module: nn.Module, inputs: tuple[Tensor, ...]) -> int:
 
 
 def _alone(name: str, item: Item, dynamic: Mapping[int, str]) -> onnx.ModelProto:
-    single = _Together({name: item})
+    single = _Together({name: item}, dynamic)
     try:
-        return _to_onnx(single, single.inputs, dynamic, single.input_names, single.output_names)
+        return _to_onnx(single, single.inputs, single.free, single.input_names, single.output_names)
     except HardwareCostError as error:
         raise HardwareCostError(f"{name}: {error}") from error
 
@@ -164,41 +176,50 @@ def _cut_out(joint: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> o
     return model
 
 
+def _free_dimensions(
+    module: nn.Module, inputs: tuple[Tensor, ...], dynamic: Mapping[int, str]
+) -> Sequence[Mapping[int, str]]:
+    """The free dimensions of each input."""
+    knows = getattr(module, "free_dimensions", None)
+    if callable(knows):
+        return list(knows())
+    return [{d: name for d, name in dynamic.items() if d < tensor.dim()} for tensor in inputs]
+
+
 def _to_onnx(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
-    dynamic: Mapping[int, str],
+    free: Sequence[Mapping[int, str]],
     input_names: list[str],
     output_names: list[str],
 ) -> onnx.ModelProto:
-    examples = tuple(_roomy(tensor, dynamic) for tensor in inputs)
+    def program(room: int) -> torch.onnx.ONNXProgram:
+        examples = tuple(_roomy(t, dimensions, room) for t, dimensions in zip(inputs, free, strict=True))
+        return _program(module, examples, free, input_names, output_names)
+
     try:
-        program = _program(module, examples, dynamic, input_names, output_names)
+        made = program(_ROOM)
     except torch.onnx.OnnxExporterError:  # perhaps a table of positions ends before the roomy example does
-        examples = tuple(_roomy(tensor, dynamic, room=2) for tensor in inputs)
         try:
-            program = _program(module, examples, dynamic, input_names, output_names)
+            made = program(2)
         except torch.onnx.OnnxExporterError as error:
             raise HardwareCostError(f"{_describe(module)} cannot be exported: {_cause(error)}") from error
-    return _without_traces(program.model_proto)
+    return _without_traces(made.model_proto)
 
 
 def _program(
     module: nn.Module,
     examples: tuple[Tensor, ...],
-    dynamic: Mapping[int, str],
+    free: Sequence[Mapping[int, str]],
     input_names: list[str],
     output_names: list[str],
 ) -> torch.onnx.ONNXProgram:
-    free: tuple[Any, ...] = tuple({d: n for d, n in dynamic.items() if d < t.dim()} for t in examples)
-    if isinstance(module, _Together):
-        free = (free,)  # its inputs are one starred argument
     with evaluating(module), _quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             module,
             examples,
             dynamo=True,
-            dynamic_shapes=free,
+            dynamic_shapes=_arranged(module, free),
             input_names=input_names,
             output_names=output_names,
             verbose=False,
@@ -207,14 +228,23 @@ def _program(
     return program
 
 
-def _roomy(tensor: Tensor, dynamic: Mapping[int, str], room: int = _ROOM) -> Tensor:
+def _arranged(module: nn.Module, free: Sequence[Mapping[int, str]]) -> tuple[Any, ...]:
+    """The free dimensions as the exporter wants them: those in one starred argument are one tuple."""
+    shapes = tuple(dict(dimensions) for dimensions in free)
+    for position, parameter in enumerate(inspect.signature(module.forward).parameters.values()):
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            return (*shapes[:position], shapes[position:])
+    return shapes
+
+
+def _roomy(tensor: Tensor, free: Mapping[int, str], room: int) -> Tensor:
     """The input with at least two in its free dimensions, and `room` in those beside the first, the batch.
 
     The exporter fixes for good every dimension that is one in its example: a batch of one, but also the one
     chunk of a block that works in chunks as long as the whole example. Only shapes matter: nothing runs.
     """
-    for dimension in dynamic:
-        if dimension < tensor.dim() and (size := tensor.shape[dimension]):
+    for dimension in free:
+        if size := tensor.shape[dimension]:
             wanted = room if dimension and size > 1 else 2
             tensor = torch.cat([tensor] * -(-wanted // size), dimension)
     return tensor

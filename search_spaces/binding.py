@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from search_spaces.choice import Choice, Mixture, choices, join, module_name, parents
 from search_spaces.errors import SearchSpaceError
+from search_spaces.view import view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,29 +30,13 @@ def substitute(
 ) -> nn.Module:
     """A view of the network in which `stand_in(path, choice)` stands for every outermost Choice.
 
-    Only modules on the way to a choice are copied, and those shallowly: parameters, buffers and everything
-    else are shared. `prefix` is the path of `network` itself.
+    `prefix` is the path of `network` itself.
     """
-    views: dict[int, nn.Module] = {}
 
-    def view(module: nn.Module, path: str) -> nn.Module:
-        if id(module) not in views:
-            views[id(module)] = build(module, path)
-        return views[id(module)]
+    def instead(path: str, module: nn.Module) -> nn.Module | None:
+        return stand_in(path, module) if isinstance(module, Choice) else None
 
-    def build(module: nn.Module, path: str) -> nn.Module:
-        if isinstance(module, Choice):
-            return stand_in(path, module)
-        if not any(isinstance(part, Choice) for part in module.modules()):
-            return module
-        twin = copy.copy(module)
-        twin._modules = {
-            name: None if child is None else view(child, join(path, name))
-            for name, child in module._modules.items()
-        }
-        return twin
-
-    return view(network, prefix)
+    return view(network, instead, prefix)
 
 
 def bind(network: nn.Module, mixture: Mixture, prefix: str = "") -> nn.Module:

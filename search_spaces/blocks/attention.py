@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.blocks.rotary import rotate
 from search_spaces.errors import SearchSpaceError
+
+if TYPE_CHECKING:
+    from search_spaces.decoding import State
 
 
 class Attention(nn.Module):
@@ -35,6 +41,30 @@ class Attention(nn.Module):
         y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y
 
+    state_names = ("key", "value")
+
+    def state(self, batch: int, context: int = 0) -> State:
+        """Keys, turned by their positions, and values: two of (batch, kv_heads, context, head width)."""
+        shape = (batch, self.kv_heads, context, self.head_width)
+        return self.qkv.weight.new_zeros(shape), self.qkv.weight.new_zeros(shape)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One more token: (batch, 1, width) -> the same, and the cache one token longer."""
+        keys, values = state
+        query, key, value = rotary_heads(self.qkv(x), self.heads, self.kv_heads, start=keys.shape[2])
+        keys, values = torch.cat((keys, key), dim=2), torch.cat((values, value), dim=2)
+        return self.out(attend_to_all(query, keys, values)), (keys, values)
+
+
+def attend_to_all(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """One query token to all keys: (batch, heads, 1, features) -> (batch, 1, heads * features).
+
+    The query heads that share a key head are the rows of one product, so no key is repeated.
+    """
+    batch, heads, _, features = query.shape
+    grouped = query.reshape(batch, keys.shape[1], heads // keys.shape[1], features)
+    return F.scaled_dot_product_attention(grouped, keys, values).reshape(batch, 1, heads * features)
+
 
 def check_heads(width: int, heads: int, kv_heads: int) -> None:
     """Raises SearchSpaceError unless heads of an even width fill the width and share key heads evenly."""
@@ -44,12 +74,14 @@ def check_heads(width: int, heads: int, kv_heads: int) -> None:
         raise SearchSpaceError(f"{heads} query heads cannot share {kv_heads} key heads evenly")
 
 
-def rotary_heads(qkv: Tensor, heads: int, kv_heads: int) -> tuple[Tensor, Tensor, Tensor]:
+def rotary_heads(qkv: Tensor, heads: int, kv_heads: int, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     """Split one projection into query, key and value; turn query and key, in one go, by their positions.
+
+    `start` is the position of the first token.
 
     (batch, length, (heads + 2 kv_heads) * features) -> three of (batch, heads or kv_heads, length, features).
     """
     split = qkv.reshape(*qkv.shape[:2], heads + 2 * kv_heads, -1)
-    turned = rotate(split[:, :, : heads + kv_heads]).transpose(1, 2)
+    turned = rotate(split[:, :, : heads + kv_heads], start).transpose(1, 2)
     value = split[:, :, heads + kv_heads :].transpose(1, 2)
     return turned[:, :heads], turned[:, heads:], value

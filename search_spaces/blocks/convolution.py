@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.errors import SearchSpaceError
+
+if TYPE_CHECKING:
+    from search_spaces.decoding import State
 
 
 class GatedConvolution(nn.Module):
@@ -29,6 +34,19 @@ class GatedConvolution(nn.Module):
         input_gate, gate, value = self.gates(x).chunk(3, dim=-1)
         y: Tensor = self.out(gate * self._convolve(input_gate * value))
         return y
+
+    state_names = ("inputs",)
+
+    def state(self, batch: int, context: int = 0) -> State:
+        """The last gated inputs, (batch, kernel - 1, width); zeros stand for what was before the first."""
+        return (self.taps.new_zeros(batch, self.kernel - 1, self.taps.shape[1]),)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One more token: (batch, 1, width) -> the same, and the inputs that the next one sees."""
+        input_gate, gate, value = self.gates(x).chunk(3, dim=-1)
+        seen = torch.cat((state[0], input_gate * value), dim=1)
+        mixed = (seen * self.taps).sum(dim=1, keepdim=True)
+        return self.out(gate * mixed), (seen[:, 1:],)
 
     def _convolve(self, x: Tensor) -> Tensor:
         """A sum of shifted copies: at a few taps it beats conv1d, forward and backward, on a CPU."""

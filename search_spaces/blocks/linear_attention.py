@@ -10,12 +10,17 @@ across chunks through the running sum of the chunks' states; there is no loop ov
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.blocks.attention import check_heads
 from search_spaces.errors import SearchSpaceError
+
+if TYPE_CHECKING:
+    from search_spaces.decoding import State
 
 _EPSILON = 1e-6
 """Keeps y_t finite where every φ(k) has underflowed to zero."""
@@ -46,6 +51,23 @@ class LinearAttention(nn.Module):
         mixed = _attend(query, key, value).reshape(batch, self.heads, -1, width // self.heads)[:, :, :length]
         y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y
+
+    state_names = ("sums",)
+
+    def state(self, batch: int, context: int = 0) -> State:
+        """[S | z], (batch, heads, features, features + 1), whatever the context."""
+        features = self.out.in_features // self.heads
+        return (self.out.weight.new_zeros(batch, self.heads, features, features + 1),)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One more token, by the recurrence: (batch, 1, width) -> the same, and the sums with it."""
+        batch, _, width = x.shape
+        query, key, value = self.qkv(x).reshape(batch, 3, self.heads, -1).unbind(1)
+        query, key = F.elu(query) + 1, F.elu(key) + 1
+        sums = state[0] + key[..., None] * F.pad(value, (0, 1), value=1.0)[:, :, None]
+        summed = (query[:, :, None] @ sums)[:, :, 0]
+        mixed = summed[..., :-1] / (summed[..., -1:] + _EPSILON)
+        return self.out(mixed.reshape(batch, 1, width)), (sums,)
 
     def _chunks(self, x: Tensor, parts: int) -> Tensor:
         """(batch, length, parts * width) -> (parts, batch, heads, chunks, chunk, features)."""

@@ -7,12 +7,18 @@ costs more than full attention does.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.blocks.attention import check_heads, rotary_heads
+from search_spaces.blocks.attention import attend_to_all, check_heads, rotary_heads
+from search_spaces.blocks.rotary import rotate
 from search_spaces.errors import SearchSpaceError
+
+if TYPE_CHECKING:
+    from search_spaces.decoding import State
 
 
 class SlidingWindowAttention(nn.Module):
@@ -43,6 +49,33 @@ class SlidingWindowAttention(nn.Module):
         y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y
 
+    state_names = ("key", "value")
+
+    def state(self, batch: int, context: int = 0) -> State:
+        """The last `window - 1` keys, not turned, and values: (batch, heads, tokens, features) each.
+
+        Only differences of positions matter, so keys are turned anew at every step, by their places in the
+        window: the state needs no count of the tokens before it.
+        """
+        features = self.out.in_features // self.heads
+        shape = (batch, self.heads, min(context, self.window - 1), features)
+        return self.out.weight.new_zeros(shape), self.out.weight.new_zeros(shape)
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One more token: (batch, 1, width) -> the same, and the state with it."""
+        batch, _, width = x.shape
+        keys, values = state
+        query, key, value = (
+            part.transpose(1, 2)
+            for part in self.qkv(x).reshape(batch, 1, 3, self.heads, width // self.heads).unbind(2)
+        )
+        keys, values = torch.cat((keys, key), dim=2), torch.cat((values, value), dim=2)
+        turned = rotate(keys.transpose(1, 2)).transpose(1, 2)
+        query = rotate(query.transpose(1, 2), start=keys.shape[2] - 1).transpose(1, 2)
+        y: Tensor = self.out(attend_to_all(query, turned, values))
+        kept = self.window - 1
+        return y, (_last(keys, kept), _last(values, kept))
+
     def _blocks(self, part: Tensor) -> Tensor:
         """(batch, heads, length, features) -> (batch * heads, blocks, window, features), zeros at the end."""
         missing = -part.shape[2] % self.window
@@ -60,6 +93,11 @@ class SlidingWindowAttention(nn.Module):
         band = (row < column) & (column <= row + self.window)
         block = torch.arange(query.shape[1], device=query.device)[:, None, None]
         return (band & ((block > 0) | (column >= self.window)))[None]
+
+
+def _last(x: Tensor, count: int) -> Tensor:
+    """The last tokens, at most so many, of (batch, heads, tokens, features)."""
+    return x[:, :, -count:] if count else x[:, :, :0]
 
 
 def _with_previous(blocks: Tensor) -> Tensor:

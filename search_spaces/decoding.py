@@ -1,0 +1,138 @@
+"""Decoding: a sequence one token at a time, by the state that its blocks keep.
+
+A block that moves information between tokens says how with two methods beside `forward`: `state(batch,
+context)`, what it has to remember after that many tokens, and `step(x, state)`. Everything else in a language
+model treats tokens one by one, so its forward over one token is its step already: a `Decoder` is a view of an
+ordinary network whose stateful blocks step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from search_spaces.choice import Choice
+from search_spaces.view import view
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+State = tuple[Tensor, ...]
+
+_ENDLESS = 1 << 24
+"""A context beyond every window."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A block with a decode step. `forward` over a sequence and steps over its tokens agree."""
+
+    state_names: tuple[str, ...]
+    """One for each tensor of the state."""
+
+    def state(self, batch: int, context: int = 0) -> State:
+        """The state after `context` tokens, by shape: zeros, right only for a context of none."""
+        ...
+
+    def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        """One more token, (batch, 1, width) -> the same, and the state after it."""
+        ...
+
+
+class Decoder(nn.Module):
+    """A view of a network, weights shared: (token, *state) -> (output, *state after it).
+
+    Choices that are left in the network stay as they are. `blocks` holds the stateful blocks by their paths,
+    in the order of their states among inputs and outputs.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        memory = _Memory()
+        blocks: dict[str, Stateful] = {}
+
+        def instead(path: str, module: nn.Module) -> nn.Module | None:
+            if isinstance(module, Choice):
+                return module
+            if not isinstance(module, Stateful):
+                return None
+            blocks[path] = module
+            return _Stepping(module, path, memory)
+
+        self.network = view(network, instead)
+        self.blocks = blocks
+        self._memory = memory
+
+    @property
+    def state_names(self) -> list[str]:
+        """`path.name` of every tensor of the state."""
+        return [f"{path}.{name}" for path, block in self.blocks.items() for name in block.state_names]
+
+    def state(self, batch: int, context: int = 0) -> State:
+        """What all blocks hold after `context` tokens, by shape; see `Stateful.state`."""
+        return tuple(t for block in self.blocks.values() for t in block.state(batch, context))
+
+    def free_dimensions(self) -> list[dict[int, str]]:
+        """Of each input, the dimensions that an exported file leaves free, by name: batch, context, windows.
+
+        Found by looking at which dimensions of a block's state change with the batch and with the context.
+        """
+        return [
+            {0: "batch"},
+            *(free for path, block in self.blocks.items() for free in _free_dimensions(path, block)),
+        ]
+
+    def forward(self, token: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        self._memory.hold(self.blocks, state)
+        output: Tensor = self.network(token)
+        return output, *self._memory.give_back()
+
+
+def _free_dimensions(path: str, block: Stateful) -> list[dict[int, str]]:
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        base, wider, longer, long, endless = (
+            block.state(*size) for size in ((1, 1), (2, 1), (1, 2), (1, _ENDLESS), (1, _ENDLESS + 1))
+        )
+    free: list[dict[int, str]] = []
+    for number in range(len(block.state_names)):
+        shape = base[number].shape
+        batch = {d: "batch" for d, size in enumerate(wider[number].shape) if size != shape[d]}
+        growing = [d for d, size in enumerate(longer[number].shape) if size != shape[d]]
+        bounded = long[number].shape == endless[number].shape
+        free.append({**batch, **dict.fromkeys(growing, f"{path}.window" if bounded else "context")})
+    return free
+
+
+class _Memory:
+    """The states on their way past the layers, for one forward."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, State] = {}
+
+    def hold(self, blocks: dict[str, Stateful], flat: Sequence[Tensor]) -> None:
+        tensors = iter(flat)
+        self.states = {
+            path: tuple(next(tensors) for _ in block.state_names) for path, block in blocks.items()
+        }
+
+    def give_back(self) -> list[Tensor]:
+        flat = [tensor for state in self.states.values() for tensor in state]
+        self.states = {}
+        return flat
+
+
+class _Stepping(nn.Module):
+    """What stands in a decoder where a block steps."""
+
+    def __init__(self, block: nn.Module, path: str, memory: _Memory) -> None:
+        super().__init__()
+        self.block = block
+        self._path = path
+        self._memory = memory
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, self._memory.states[self._path] = self.block.step(x, self._memory.states[self._path])  # type: ignore[operator]  # the decoder asked for Stateful
+        result: Tensor = y
+        return result

@@ -22,6 +22,7 @@ from hw_cost_models.errors import DamagedFileError
 from hw_cost_models.export import export_many, feeds
 from hw_cost_models.files import digest, read_json, write_json
 from hw_cost_models.measure import Measurement, Timing, drift, measure
+from hw_cost_models.runtimes import RUNTIMES
 from hw_cost_models.structure import structure_key
 from hw_cost_models.trace import static_cost
 
@@ -116,15 +117,18 @@ class LatencyTable:
 
     def _measure(self, items: Mapping[str, Item]) -> Measurement:
         with tempfile.TemporaryDirectory(prefix="dnas-table-") as folder:
-            files = self.export(items, Path(folder))
-            arrays = {name: feeds(path, items[name][1]) for name, path in files.items()}
+            models: Mapping[str, Path | Item] = items
+            arrays = {}
+            if not RUNTIMES[self.device.runtime].takes_modules:
+                models = files = self.export(items, Path(folder))
+                arrays = {name: feeds(path, items[name][1]) for name, path in files.items()}
             return measure(
-                files,
+                models,
                 arrays,
                 self.device,
                 rounds=self.rounds,
                 seed=self.seed,
-                memory=files,
+                memory=models,
                 progress=self.progress,
             )
 
@@ -195,13 +199,12 @@ def cache_folder() -> Path:
 
 def _file_name(device: Device, dynamic: Mapping[int, str]) -> str:
     """One file for everything that makes timings incomparable."""
-    import onnxruntime
-
+    version = RUNTIMES[device.runtime].version()
     identity = (
-        *(device.name, device.provider, device.threads, onnxruntime.__version__),
+        *(device.name, device.runtime, device.provider, device.threads, version),
         *(platform.machine(), _processor(), sorted(dynamic.items())),
     )
-    readable = re.sub(r"[^\w.-]", "_", f"{device.name}-{device.threads}-{onnxruntime.__version__}")
+    readable = re.sub(r"[^\w.-]", "_", f"{device.name}-{device.threads}-{device.runtime}-{version}")
     return f"latency-{readable}-{digest(repr(identity).encode())[:8]}.json"
 
 

@@ -1,34 +1,33 @@
-"""Measured latency and memory of ONNX files: interleaved rounds in fresh processes, with anchors."""
+"""Measured latency and memory of networks: interleaved rounds in fresh processes, with anchors."""
 
 from __future__ import annotations
 
 import math
-import os
-import re
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hw_cost_models.anchors import write_anchors
 from hw_cost_models.errors import MeasurementError
-from hw_cost_models.files import read_json, write_json
+from hw_cost_models.runtimes import RUNTIMES
+from hw_cost_models.runtimes.process import (
+    Network,
+    arena_and_resident,
+    growth_and_resident,
+    time_networks,
+)
 
 if TYPE_CHECKING:
-    from hw_cost_models.cost import Statistic
-    from hw_cost_models.device import Device
+    from torch import nn
 
-Feed = Mapping[str, np.ndarray[Any, Any]]
+    from hw_cost_models.cost import Item, Statistic
+    from hw_cost_models.device import Device
+    from hw_cost_models.runtimes.runtime import Feed
+
 Progress = Callable[[int, int], None]
 """Called with the rounds done and the rounds in all."""
-
-_PACKAGES = Path(__file__).parent.parent
-_EXTENDED = re.compile(r"Extended allocation by (\d+) bytes")
 
 
 @dataclass(frozen=True)
@@ -73,14 +72,18 @@ class Measurement:
     runtime: dict[str, str | int]
     """Name, version, provider and threads."""
     weight_bytes: dict[str, int] = field(default_factory=dict)
-    """Initialisers of the file."""
+    """Initialisers of the file, or parameters and buffers of the module."""
     arena_bytes: dict[str, int] = field(default_factory=dict)
-    """What the runtime's arena grew to beside the weights, when grown as requested; empty if not asked for.
+    """What the runtime took beside the weights; empty if not asked for.
 
-    The caller's own input arrays are not in it.
+    Of ONNX Runtime it is what the arena grew to, when grown as requested, the caller's own input arrays not
+    among it. The other runtimes do not tell: there it is the growth of the process over one that had run the
+    anchors, the weights taken off.
     """
     resident_bytes: dict[str, int] = field(default_factory=dict)
     """Peak resident size of a fresh process, the runtime and Python themselves included."""
+    elsewhere: dict[str, float] = field(default_factory=dict)
+    """The fraction of operators that the provider left to the CPU, of networks where it left some."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -96,7 +99,7 @@ class Measurement:
 
 
 def measure(
-    models: Mapping[str, Path],
+    models: Mapping[str, Path | Item],
     inputs: Mapping[str, Feed],
     device: Device,
     *,
@@ -105,11 +108,13 @@ def measure(
     memory: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Measurement:
-    """Time the files against each other, and the anchors with them, in one fresh process.
+    """Time the networks against each other, and the anchors with them, in one fresh process.
 
-    `inputs[name]` are the arrays of the file `models[name]`, by input name. Each file named in `memory` also
-    runs in a fresh process of its own that reports its memory. Raises MeasurementError when the device is not
-    this machine, when a file does not run, or when the process dies.
+    The device says in which runtime. One that runs ONNX files takes paths, and `inputs[name]` are the arrays
+    of the file `models[name]` by input name; PyTorch takes modules with their inputs. Each network named in
+    `memory` also runs in a fresh process of its own that reports its memory. Raises MeasurementError when the
+    device is not this machine, when its runtime or provider is not installed or does not take what is given,
+    when a network does not run, and when the process dies.
     """
     if device.roofline is not None:
         raise MeasurementError(
@@ -118,21 +123,32 @@ def measure(
         )
     if rounds < 1:
         raise MeasurementError(f"a measurement needs at least one round, got {rounds}")
-    with tempfile.TemporaryDirectory(prefix="dnas-measure-") as name:
-        folder = Path(name)
-        anchors = write_anchors(folder)
-        networks = [*anchors.values(), *((path, inputs[model]) for model, path in models.items())]
-        files = _store(networks, folder)
-        timings, runtime = _time(files, folder, device, rounds, seed, progress)
-        mine = dict(zip(models, files[len(anchors) :], strict=True))
-        usage = {model: _memory(*mine[model], device.threads) for model in memory}
+    networks = {name: _network(name, model, inputs, device) for name, model in models.items()}
+    with tempfile.TemporaryDirectory(prefix="dnas-measure-") as folder:
+        anchors = _anchors(Path(folder), device)
+        answer = time_networks(
+            [*anchors.values(), *networks.values()],
+            device,
+            rounds,
+            seed,
+            lambda done: progress(done, rounds) if progress is not None else None,
+        )
+        weights = {name: _weight_bytes(network.model) for name, network in networks.items()}
+        usage = {name: _memory(networks[name], weights[name], [*anchors.values()], device) for name in memory}
+    timings = [Timing(**timing) for timing in answer["timings"]]
+    elsewhere = dict(zip(networks, answer["elsewhere"][len(anchors) :], strict=True))
+    _refuse_other_providers(elsewhere, device)
     return Measurement(
-        timings=dict(zip(models, timings[len(anchors) :], strict=True)),
+        timings=dict(zip(networks, timings[len(anchors) :], strict=True)),
         anchors=dict(zip(anchors, timings, strict=False)),
-        runtime={**runtime, "provider": device.provider, "threads": device.threads},
-        weight_bytes={model: _weight_bytes(path) for model, path in models.items()},
-        arena_bytes={model: arena for model, (arena, _) in usage.items()},
-        resident_bytes={model: resident for model, (_, resident) in usage.items()},
+        runtime={
+            **{"name": device.runtime, "version": answer["version"]},
+            **{"provider": device.provider, "threads": device.threads},
+        },
+        weight_bytes=weights,
+        arena_bytes={name: arena for name, (arena, _) in usage.items()},
+        resident_bytes={name: resident for name, (_, resident) in usage.items()},
+        elsewhere={name: part for name, part in elsewhere.items() if part},
     )
 
 
@@ -150,75 +166,60 @@ def drift(reference: Mapping[str, Timing], now: Mapping[str, Timing], statistic:
     return math.exp(sum(logs) / len(logs))
 
 
-def _store(networks: list[tuple[Path, Feed]], folder: Path) -> list[tuple[str, str]]:
-    files = []
-    for number, (path, feed) in enumerate(networks):
-        arrays = folder / f"{number}.npz"
-        np.savez(arrays, **feed)  # type: ignore[arg-type]  # numpy's own flag stands among these keywords
-        files.append((str(Path(path).resolve()), str(arrays)))
-    return files
+def _network(name: str, model: Path | Item, inputs: Mapping[str, Feed], device: Device) -> Network:
+    """A path with its feed, or an item, whichever the device's runtime takes."""
+    takes_modules = RUNTIMES[device.runtime].takes_modules
+    if isinstance(model, tuple) and not takes_modules:
+        raise MeasurementError(
+            f"{name} is a module, and {device.runtime} runs ONNX files: "
+            "write one with export_onnx, or measure in the runtime 'pytorch'"
+        )
+    if isinstance(model, tuple):
+        return Network(name, *model)
+    if takes_modules:
+        raise MeasurementError(
+            f"{model} is a file, and {device.runtime} runs modules: "
+            "give (module, inputs), or measure in the runtime 'onnxruntime'"
+        )
+    return Network(str(model), model, inputs[name])
 
 
-def _time(
-    files: list[tuple[str, str]],
-    folder: Path,
-    device: Device,
-    rounds: int,
-    seed: int,
-    progress: Progress | None,
-) -> tuple[list[Timing], dict[str, str | int]]:
-    spec, result = folder / "spec.json", folder / "result.json"
-    order = {"networks": files, "rounds": rounds, "seed": seed, "result": str(result)}
-    write_json(spec, {**order, "threads": device.threads, "provider": device.provider})
-    with (
-        (folder / "stderr").open("w+b") as errors,
-        _start("onnxruntime_worker", [str(spec)], errors) as worker,
-    ):
-        assert worker.stdout is not None
-        try:
-            for line in worker.stdout:
-                if progress is not None:
-                    progress(int(line), rounds)
-        except BaseException:
-            worker.kill()
-            raise
-        if worker.wait() != 0:
-            errors.seek(0)
+def _anchors(folder: Path, device: Device) -> dict[str, Network]:
+    files = write_anchors(folder)
+    if not RUNTIMES[device.runtime].takes_modules:
+        return {name: Network(str(path), path, feed) for name, (path, feed) in files.items()}
+    import onnx
+    import torch
+
+    from hw_cost_models.runtimes.anchor_modules import module_of
+
+    return {
+        name: Network(name, module_of(onnx.load(path)), tuple(map(torch.from_numpy, feed.values())))
+        for name, (path, feed) in files.items()
+    }
+
+
+def _refuse_other_providers(elsewhere: Mapping[str, float], device: Device) -> None:
+    for name, part in elsewhere.items():
+        if part == 1:
             raise MeasurementError(
-                f"the measuring process died: {_last_line(errors.read(), worker.returncode)}"
+                f"{name}: {device.provider} runs none of its operators, all of them fall back to the CPU; "
+                "measure it on the CPU's provider, or change its operators or their type"
             )
-    answer = read_json(result)
-    return [Timing(**timing) for timing in answer["timings"]], answer["runtime"]
 
 
-def _memory(model: str, arrays: str, threads: int) -> tuple[int, int]:
-    """Arena and resident bytes of one file, in a process that does nothing else."""
-    with _start("onnxruntime_memory", [model, arrays, str(threads)], subprocess.PIPE) as worker:
-        output, log = worker.communicate()
-    if worker.returncode != 0:
-        raise MeasurementError(f"{model}: its memory cannot be read: {_last_line(log, worker.returncode)}")
-    return sum(int(size) for size in _EXTENDED.findall(log.decode(errors="replace"))), int(output)
+def _memory(network: Network, weights: int, anchors: list[Network], device: Device) -> tuple[int, int]:
+    """Arena, weights apart, and resident bytes of one network in a process that does nothing else."""
+    if device.runtime == "onnxruntime":  # which tells its arena to the byte
+        return arena_and_resident(network, device.threads)
+    growth, resident = growth_and_resident(network, anchors, device)
+    return max(0, growth - weights), resident
 
 
-def _start(module: str, arguments: list[str], errors: Any) -> subprocess.Popen[bytes]:
-    """A fresh Python that finds this package where this process found it."""
-    path = os.pathsep.join(filter(None, [str(_PACKAGES), os.environ.get("PYTHONPATH")]))
-    return subprocess.Popen(
-        [sys.executable, "-m", f"hw_cost_models.runtimes.{module}", *arguments],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        env={**os.environ, "PYTHONPATH": path},
-    )
-
-
-def _last_line(log: bytes, code: int) -> str:
-    lines = log.decode(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else f"no word, exit code {code}"
-
-
-def _weight_bytes(path: Path) -> int:
+def _weight_bytes(model: Path | nn.Module) -> int:
+    if not isinstance(model, Path):
+        return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
     import onnx
     from onnx import numpy_helper
 
-    return sum(numpy_helper.to_array(t).nbytes for t in onnx.load(str(path)).graph.initializer)
+    return sum(numpy_helper.to_array(t).nbytes for t in onnx.load(str(model)).graph.initializer)

@@ -17,12 +17,14 @@ from onnx import TensorProto, helper, numpy_helper
 from hw_cost_models.anchors import ANCHORS, write_anchors
 from hw_cost_models.device import Device, load_device
 from hw_cost_models.errors import MeasurementError
-from hw_cost_models.measure import Feed, Measurement, Timing, drift, measure
+from hw_cost_models.measure import Measurement, Timing, drift, measure
 from hw_cost_models.runtimes.interleaved import interleaved
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from hw_cost_models.runtimes.runtime import Feed
 
 _LOCAL = load_device("local")
 _Told = tuple[Measurement, list[int]]
@@ -209,7 +211,7 @@ def test_a_callback_that_raises_stops_the_worker(files: dict[str, Path]) -> None
 
 def test_the_worker_is_light() -> None:
     code = (
-        "import sys, hw_cost_models.runtimes.onnxruntime_worker, hw_cost_models.runtimes.onnxruntime_memory;"
+        "import sys, hw_cost_models.runtimes.worker, hw_cost_models.runtimes.onnxruntime_memory;"
         "print(*{'torch', 'pydantic', 'networkx', 'onnx', 'scipy'} & set(sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

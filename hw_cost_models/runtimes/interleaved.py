@@ -56,7 +56,7 @@ def each_round(
     repeats = [min(5, max(1, round(_VISIT_MS / ms))) for ms in warm]
     visits = [
         min(rounds, max(_FEWEST_VISITS, int(_NETWORK_MS / (ms * (1 + count)))))
-        for ms, count in zip(warm, repeats)  # noqa: B905  # Python 3.9, on boards, knows no `strict`
+        for ms, count in zip(warm, repeats)
     ]
     for number in range(rounds):
         # A network with fewer visits than rounds has them spread evenly over the whole measurement.

@@ -57,6 +57,8 @@ class Operator:
     bytes_written: int
     weight_bytes: int
     """The part of `bytes_read` that is weights."""
+    launches: int
+    """How many operators start when it runs: one; of a loop all those in its body, at every step."""
     free: bool
     """Nothing runs: a view, or computed once from weights before the network ever runs."""
     covered: bool

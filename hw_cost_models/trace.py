@@ -7,28 +7,27 @@ the forward runs again on the real inputs.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+import sys
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
-import networkx as nx
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-    UnsupportedOperatorException,
-)
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch._subclasses.fake_tensor import FakeTensorMode
 
-from hw_cost_models import formulas
 from hw_cost_models.cost import Cost
+from hw_cost_models.errors import HardwareCostError
 from hw_cost_models.evaluating import evaluating
-from hw_cost_models.graph import Operator, Storage, Unknown, add_operator, finish, peak_bytes
+from hw_cost_models.graph import Unknown, peak_bytes
+from hw_cost_models.operator_call import size, tensors, type_name
+from hw_cost_models.recorder import Recorder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
+
+    import networkx as nx
+
+_NO_COMPILER = "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
 
 
 def trace(module: nn.Module, inputs: tuple[Tensor, ...], unknown: Unknown = "error") -> nx.DiGraph:
@@ -38,13 +37,19 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...], unknown: Unknown = "err
     ever runs (exporters and runtimes fold it). The weights are all parameters and buffers.
 
     Raises UnknownOperatorError for an operator without a formula; with `unknown="skip"` it counts no
-    operations and lowers the coverage.
+    operations and lowers the coverage. Raises HardwareCostError when the module does not run on the inputs.
     """
-    weights = [*module.parameters(), *module.buffers()]
     try:
-        return _record(module, inputs, weights, unknown, FakeTensorMode(allow_non_fake_inputs=True))
-    except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException):
-        return _record(module, inputs, weights, unknown, None)
+        return _record(module, inputs, unknown, FakeTensorMode(allow_non_fake_inputs=True))
+    except HardwareCostError:
+        raise
+    except Exception:  # whatever a module does to data that is not there: the real inputs decide
+        try:
+            return _record(module, inputs, unknown, None)
+        except HardwareCostError:
+            raise
+        except Exception as error:
+            raise _refusal(module, inputs, error) from error
 
 
 def static_cost(module: nn.Module, inputs: tuple[Tensor, ...]) -> Cost:
@@ -74,132 +79,47 @@ def _nonzero_parameters(module: nn.Module) -> int:
 
 
 def _record(
-    module: nn.Module,
-    inputs: tuple[Tensor, ...],
-    weights: list[Tensor],
-    unknown: Unknown,
-    fake: FakeTensorMode | None,
+    module: nn.Module, inputs: tuple[Tensor, ...], unknown: Unknown, fake: FakeTensorMode | None
 ) -> nx.DiGraph:
+    weights = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     if fake is not None:
         inputs = tuple(fake.from_tensor(tensor) for tensor in inputs)
-    recorder = _Recorder(inputs, weights, unknown)
+    recorder = Recorder(inputs, unknown, fake)
     with ExitStack() as modes:
         modes.enter_context(evaluating(module))
+        modes.enter_context(_unfused())
         modes.enter_context(torch.no_grad())
         if fake is not None:
             modes.enter_context(fake)
         modes.enter_context(recorder)
         outputs = module(*inputs)
-    return recorder.finish([leaf for leaf in tree_leaves(outputs) if isinstance(leaf, Tensor)])
+    return recorder.finish(tensors(outputs), sum(map(size, weights.values())))
 
 
-class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    """Listens to operators; holds every tensor it saw, so that no two of them ever share an address."""
+@contextmanager
+def _unfused() -> Iterator[None]:
+    """Without PyTorch's single operator for a whole transformer layer, which exporters do not take.
 
-    def __init__(self, inputs: tuple[Tensor, ...], weights: list[Tensor], unknown: Unknown) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # as above
-        self.graph = nx.DiGraph()
-        self.unknown = unknown
-        self.weight_bytes = sum(map(formulas.size, {id(tensor): tensor for tensor in weights}.values()))
-        self.tensors: list[Tensor] = [*inputs, *weights]
-        self.producers: dict[int, int] = {}  # tensor -> the operator that returned it
-        self.writers: dict[int, int] = {}  # storage -> the operator that last changed it in place
-        self.constant = {_storage(tensor) for tensor in weights}
-        self.sizes = {_storage(tensor): _size(tensor) for tensor in inputs}
-        self.born = dict.fromkeys(self.sizes, -1)
-        self.dies = dict.fromkeys(self.sizes, -1)
-
-    def __torch_dispatch__(
-        self,
-        func: torch._ops.OpOverload,
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        inputs = _tensors((args, kwargs))
-        outputs = _tensors(result)
-        if outputs:  # a question about a tensor, such as its device, is no work
-            self._note(formulas.Call(func, args, inputs, outputs))
-        return result
-
-    def _note(self, call: formulas.Call) -> None:
-        self.tensors += [*call.inputs, *call.outputs]
-        # What is neither input nor computed was there before: a literal, or a tensor that is no buffer.
-        self.constant.update({_storage(tensor) for tensor in call.inputs} - self.sizes.keys())
-        changes = call.operator._schema.is_mutable
-        free = not changes and (self._is_view(call) or self._is_constant(call))
-        step = add_operator(self.graph, self._describe(call, free))
-        self._connect(step, call)
-        self._live(step, call)
-        if changes:
-            self.writers.update({_storage(tensor): step for tensor in call.outputs})
-
-    def _describe(self, call: formulas.Call, free: bool) -> Operator:
-        kind, flops, covered = formulas.price(call, "skip" if free else self.unknown)
-        reads = [] if free else formulas.reads(call)
-        return Operator(
-            operator=str(call.operator.overloadpacket),
-            kind=kind,
-            shapes=[tuple(tensor.shape) for tensor in call.outputs],
-            dtypes=[_name(tensor.dtype) for tensor in call.outputs],
-            input_shapes=[tuple(tensor.shape) for tensor in call.inputs],
-            dtype=_name(formulas.arithmetic(call)),
-            flops=0.0 if free else flops,
-            bytes_read=sum(count for _, count in reads),
-            bytes_written=0 if free else formulas.bytes_written(call),
-            weight_bytes=sum(count for tensor, count in reads if _storage(tensor) in self.constant),
-            free=free,
-            covered=free or covered,
-        )
-
-    def _is_view(self, call: formulas.Call) -> bool:
-        sources = {_storage(tensor) for tensor in call.inputs}
-        return all(_storage(tensor) in sources for tensor in call.outputs)
-
-    def _is_constant(self, call: formulas.Call) -> bool:
-        return bool(call.inputs) and all(_storage(tensor) in self.constant for tensor in call.inputs)
-
-    def _connect(self, step: int, call: formulas.Call) -> None:
-        for tensor in call.inputs:
-            for source in (self.producers.get(id(tensor)), self.writers.get(_storage(tensor))):
-                if source is not None:
-                    self.graph.add_edge(source, step)
-        self.producers.update({id(tensor): step for tensor in call.outputs})
-
-    def _live(self, step: int, call: formulas.Call) -> None:
-        folded = self._is_constant(call)
-        for tensor in call.inputs:
-            if _storage(tensor) in self.dies:
-                self.dies[_storage(tensor)] = step
-        for tensor in call.outputs:
-            storage = _storage(tensor)
-            if folded and storage not in self.dies:
-                self.constant.add(storage)
-            elif storage not in self.constant:
-                self.born.setdefault(storage, step)
-                self.sizes.setdefault(storage, _size(tensor))
-                self.dies[storage] = step
-
-    def finish(self, outputs: list[Tensor]) -> nx.DiGraph:
-        for tensor in outputs:
-            if _storage(tensor) in self.dies:
-                self.dies[_storage(tensor)] = self.graph.number_of_nodes()
-        storages = (Storage(self.sizes[key], born, self.dies[key]) for key, born in self.born.items())
-        return finish(self.graph, storages, self.weight_bytes)
+    And without the compiler that flexible attention calls for.
+    """
+    fused = torch.backends.mha.get_fastpath_enabled()
+    flexible = sys.modules.get("torch.nn.attention.flex_attention")  # a module that has it has imported it
+    compiles_not = getattr(flexible, _NO_COMPILER, None)
+    torch.backends.mha.set_fastpath_enabled(False)
+    if compiles_not is not None:
+        setattr(flexible, _NO_COMPILER, True)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        if compiles_not is not None:
+            setattr(flexible, _NO_COMPILER, compiles_not)
 
 
-def _tensors(value: Any) -> tuple[Tensor, ...]:
-    return tuple(leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
-def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
-
-
-def _size(tensor: Tensor) -> int:
-    return tensor.untyped_storage().nbytes()
+def _refusal(module: nn.Module, inputs: tuple[Tensor, ...], error: Exception) -> HardwareCostError:
+    given = ", ".join(f"{type_name(tensor.dtype)} {tuple(tensor.shape)}" for tensor in inputs)
+    cause = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return HardwareCostError(
+        f"{type(module).__name__} does not run on the inputs {given or 'none'}: {cause}; "
+        "give it those that its forward takes"
+    )

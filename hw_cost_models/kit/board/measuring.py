@@ -1,0 +1,136 @@
+"""Measures a kit: all its networks in interleaved rounds, the memory of each, and the reference networks."""
+
+from __future__ import annotations
+
+import gc
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from hw_cost_models.files import digest, write_json
+from hw_cost_models.kit.board.machine import machine
+from hw_cost_models.kit.board.manifest import MANIFEST, read_manifest
+from hw_cost_models.kit.board.processes import memory_of, timings_of
+from hw_cost_models.kit.board.record import Record
+from hw_cost_models.kit.board.timing import bind_all
+from hw_cost_models.runtimes.interleaved import each_round, summary
+from hw_cost_models.runtimes.onnxruntime import OnnxRuntime
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hw_cost_models.kit.board.manifest import Manifest, Network
+    from hw_cost_models.kit.board.progress import Progress
+
+LATENCY = "latency.json"
+FORMAT = "latency file 1"
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """All that makes two measurements comparable."""
+
+    kit: str
+    """The digest of the kit's manifest."""
+    machine: dict[str, str | int]
+    onnxruntime: str
+    """Its version."""
+    provider: str
+    threads: int
+
+    @classmethod
+    def here(cls, root: Path, provider: str, threads: int) -> Conditions:
+        kit = digest((root / MANIFEST).read_bytes())
+        return cls(kit, machine(), OnnxRuntime.version(), provider, threads)
+
+
+def measure_kit(root: Path, provider: str, threads: int, rounds: int, progress: Progress) -> Path:
+    """Write `latency.json` into the kit's folder `root`; what is measured before that is kept in `measured/`.
+
+    Raises DamagedFileError for a kit that is not whole, MeasurementError for a provider that is not there, a
+    network that does not run, or a measurement that was begun under other conditions.
+    """
+    manifest = read_manifest(root)
+    runtime = OnnxRuntime(provider, threads)
+    conditions = asdict(Conditions.here(root, provider, threads))
+    record = Record(root / "measured", conditions, progress.say)
+    _take_rounds(root, manifest, runtime, record, rounds, progress)
+    timings = {name: summary(record.visits(name)) for name in (*manifest.networks, *manifest.anchors)}
+    memory = _memory(root, manifest, runtime, record, progress)
+    value: dict[str, Any] = {
+        "format": FORMAT,
+        **{field: getattr(manifest, field) for field in ("space", "workload", "versions")},
+        **conditions,
+        "rounds": record.rounds,
+        "networks": {key: {"timing": timings[key], **memory[key]} for key in manifest.networks},
+        "anchors": {name: timings[name] for name in manifest.anchors},
+        "reference": _reference(root, manifest, runtime, record, progress),
+    }
+    write_json(root / LATENCY, value)
+    return root / LATENCY
+
+
+def riding(root: Path, manifest: Manifest) -> dict[str, tuple[Path, Path]]:
+    """The anchors and the reference networks, by name: what every later measurement is compared by."""
+    reference = {name: manifest.networks[key] for name, key in manifest.reference.items()}
+    return {name: paths(root, network) for name, network in {**manifest.anchors, **reference}.items()}
+
+
+def paths(root: Path, network: Network) -> tuple[Path, Path]:
+    """The files of a network."""
+    return root / network.model, root / network.inputs
+
+
+def _take_rounds(
+    root: Path, manifest: Manifest, runtime: OnnxRuntime, record: Record, rounds: int, progress: Progress
+) -> None:
+    """Rounds until there are that many, each on disk before the next begins."""
+    before, left = record.rounds, rounds - record.rounds
+    if before:
+        progress.say(f"{before} rounds are measured already")
+    if left <= 0:
+        return
+    every = {**manifest.networks, **manifest.anchors}
+    bound = bind_all(runtime, {name: paths(root, network) for name, network in every.items()})
+    elsewhere = max(network.elsewhere for network in bound.values())
+    if elsewhere:
+        progress.say(
+            f"note: {runtime.provider} leaves operators to the CPU, up to {elsewhere:.0%} of a network's"
+        )
+    names = list(bound)
+    progress.start("rounds", rounds, before)
+    gc.disable()
+    try:
+        for visited in each_round([network.run for network in bound.values()], left, seed=before):
+            record.add_round({names[i]: times for i, times in visited.items()})
+            progress.advance()
+    finally:
+        gc.enable()
+
+
+def _memory(
+    root: Path, manifest: Manifest, runtime: OnnxRuntime, record: Record, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Of every network, each in a process of its own."""
+    progress.start("memory", len(manifest.networks))
+    memory = {}
+    for number, (key, network) in enumerate(manifest.networks.items()):
+        measure = partial(memory_of, *paths(root, network), runtime.threads)
+        memory[key] = record.once(f"memory-{number:04}.json", measure)
+        progress.advance()
+    return memory
+
+
+def _reference(
+    root: Path, manifest: Manifest, runtime: OnnxRuntime, record: Record, progress: Progress
+) -> dict[str, Any]:
+    """Timings of the reference networks in a fresh process, as they will ride in every verification."""
+    rounds = record.rounds
+    progress.start("reference networks", rounds)
+    timings = record.once(
+        "reference.json",
+        lambda: timings_of(
+            riding(root, manifest), runtime.provider, runtime.threads, rounds, 0, lambda _: progress.advance()
+        ),
+    )
+    return {name: timings[name] for name in manifest.reference}

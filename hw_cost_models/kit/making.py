@@ -1,0 +1,131 @@
+"""Makes a measuring kit: ONNX files, their inputs, a manifest and the script that measures them, in one zip.
+
+The kit carries the source of `hw_cost_models.kit.board` and of what that imports as it is: what runs there is
+what is tested here.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from hw_cost_models.anchors import write_anchors
+from hw_cost_models.export import feeds
+from hw_cost_models.files import digest, write_atomic
+from hw_cost_models.kit.board.manifest import Manifest, Network
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hw_cost_models.cost import Item, Workload
+    from hw_cost_models.latency_table import Export
+    from hw_cost_models.runtimes.runtime import Feed
+
+_PACKAGE = Path(__file__).parent.parent
+SCRIPT = "measure.py"
+SOURCES = (
+    "errors.py",
+    "files.py",
+    *(f"runtimes/{name}.py" for name in ("interleaved", "onnxruntime", "onnxruntime_memory", "runtime")),
+    *(f"kit/board/{name}.py" for name in ("machine", "manifest", "measuring", "processes", "progress")),
+    *(f"kit/board/{name}.py" for name in ("record", "timing", "verifying")),
+)
+"""What runs on the board, beside the script. Packages are empty there: theirs here import more."""
+
+_README = """\
+Measuring kit for {space} ({workload}).
+
+Copy this folder to the device, with Python 3.9 or newer, onnxruntime and numpy installed, and run
+
+    python measure.py --threads 4
+
+It times {networks} networks against each other, prints how far it is, and writes latency.json; stopped,
+killed or unplugged, it goes on when it is run again. Let nothing else run meanwhile. Then, where the kit was
+made, search with `nas search --device latency.json`, copy the run's winner.onnx here, run
+`python measure.py --verify winner.onnx`, and close the run there with `nas kit verify RUN verification.json`.
+"""
+
+
+def make_kit(
+    items: Mapping[str, Item],
+    reference: Mapping[str, str],
+    path: Path,
+    *,
+    export: Export,
+    space: str,
+    workload: Workload,
+) -> Manifest:
+    """Write a kit of these networks, given by structure key, as the zip file `path`.
+
+    `reference` names those that ride in every verification, and gives their keys; `export` writes the ONNX
+    files; `space` is what the networks are parts of. Raises HardwareCostError when a network cannot be
+    exported, OSError when the file cannot be written.
+    """
+    with tempfile.TemporaryDirectory(prefix="dnas-kit-") as name:
+        folder = Path(name)
+        for part in ("models", "inputs", "anchors"):
+            (folder / part).mkdir()
+        files = export(items, folder / "models")
+        networks = {key: _network(folder, file, feeds(file, items[key][1])) for key, file in files.items()}
+        anchors = {
+            anchor: _network(folder, file, feed)
+            for anchor, (file, feed) in write_anchors(folder / "anchors").items()
+        }
+        _write_sources(folder)
+        manifest = Manifest(
+            space=space,
+            workload=asdict(workload),
+            versions={"torch": torch.__version__},
+            networks=networks,
+            anchors=anchors,
+            reference=dict(reference),
+            files={file: digest((folder / file).read_bytes()) for file in _files(folder)},
+        )
+        manifest.write(folder)
+        readme = _README.format(space=space, workload=workload, networks=len(networks) + len(anchors))
+        (folder / "README.txt").write_text(readme, encoding="utf-8")
+        _zip(folder, path)
+    return manifest
+
+
+def _network(folder: Path, model: Path, feed: Feed) -> Network:
+    """The network's entry; equal inputs are one file."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **feed)  # type: ignore[arg-type]  # numpy's own flag stands among these keywords
+    inputs = folder / "inputs" / f"{digest(buffer.getvalue())[:16]}.npz"
+    write_atomic(inputs, buffer.getvalue())
+    return Network(model.relative_to(folder).as_posix(), inputs.relative_to(folder).as_posix())
+
+
+def _write_sources(folder: Path) -> None:
+    for name in SOURCES:
+        copy = folder / _PACKAGE.name / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes((_PACKAGE / name).read_bytes())
+    for package in {folder / _PACKAGE.name / parent for name in SOURCES for parent in Path(name).parents}:
+        (package / "__init__.py").touch()
+    (folder / SCRIPT).write_bytes((_PACKAGE / "kit" / "board" / SCRIPT).read_bytes())
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def _zip(folder: Path, path: Path) -> None:
+    """Written beside its place and moved there whole."""
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in _files(folder):
+                archive.write(folder / name, f"{path.stem}/{name}")
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -5,11 +5,24 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from hw_cost_models.errors import DeviceError
+from hw_cost_models.graph import Kind  # noqa: TC001  # pydantic reads the annotations
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _PROFILES = Path(__file__).parent / "devices"
 
@@ -24,6 +37,8 @@ _CPU: dict[str, str] = {
 }
 """The provider that is the CPU, by runtime."""
 
+DType = Literal["float32", "float16", "bfloat16", "int8"]
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -36,6 +51,26 @@ class Figure(_Frozen):
     source: _Text
 
 
+class Share(Figure):
+    """A fraction, with where it comes from."""
+
+    value: Annotated[float, Field(gt=0, le=1)]
+
+
+def _by_dtype(figures: dict[DType, Figure]) -> dict[DType, Figure]:
+    if "float32" not in figures:
+        raise PydanticCustomError("no_float32", "float32 is what the other types fall back on")
+    return figures
+
+
+ByDType = Annotated[dict[DType, Figure], AfterValidator(_by_dtype)]
+"""A figure for each type of arithmetic, float32 at least."""
+
+
+def _figure(figures: Mapping[Any, Figure], dtype: str) -> float:
+    return figures.get("int8" if dtype == "uint8" else dtype, figures["float32"]).value
+
+
 class Roofline(_Frozen):
     """What a device can do at best, all of its declared threads together.
 
@@ -43,16 +78,68 @@ class Roofline(_Frozen):
     architectures, CACM 52(4), 2009.
     """
 
-    peak_gflops: Figure
-    """fp32, 10⁹ operations a second; a multiply-add is two."""
+    peak_gflops: ByDType
+    """10⁹ operations a second by the type of the arithmetic; a multiply-add is two, dense."""
     bandwidth_gb_s: Figure
     """Main memory, 10⁹ bytes a second."""
     overhead_us: Figure
     """What the runtime spends on each operator beside its arithmetic, in microseconds."""
+    cache_mb: Figure | None = None
+    """The largest memory on the chip, in 10⁶ bytes; without it, everything comes from main memory."""
+    cache_gb_s: Figure | None = None
+    """That memory, 10⁹ bytes a second; without it, what is on the chip moves at main memory's rate."""
+    share_of_peak: dict[Kind, Share] = {}
+    """What fraction of the peak the kernels of a kind reach; of the bandwidth for "movement", which does not
+    calculate. Convolutions and attention without a share of their own have that of matrix products, which is
+    what they are computed as; other kinds reach the peak."""
+
+    def flops_per_ms(self, dtype: str, kind: Kind) -> float:
+        """The rate that kernels of this kind reach. A type without a peak of its own runs at float32's."""
+        return _figure(self.peak_gflops, dtype) * 1e6 * self._share(kind)
+
+    def bytes_per_ms(self, on_chip: bool, kind: Kind) -> float:
+        """The rate at which an operator of this kind moves what lies on the chip, or in main memory."""
+        figure = self.cache_gb_s if on_chip and self.cache_gb_s is not None else self.bandwidth_gb_s
+        return figure.value * 1e6 * (self._share(kind) if kind == "movement" else 1.0)
+
+    def _share(self, kind: Kind) -> float:
+        stands_for = kind if kind in self.share_of_peak or kind not in _PRODUCTS else "matmul"
+        share = self.share_of_peak.get(stands_for)
+        return 1.0 if share is None else share.value
+
+
+_PRODUCTS = ("convolution", "attention")
+
+
+class Energy(_Frozen):
+    """What a device spends, beside what it draws whatever it does.
+
+    Horowitz: Computing's energy problem (and what we can do about it), ISSCC 2014; Jouppi et al.: Ten lessons
+    from three generations shaped Google's TPUv4i, ISCA 2021, table 2.
+    """
+
+    idle_w: Figure
+    """Watts drawn whether or not anything is computed."""
+    pj_per_op: ByDType
+    """Picojoules of one operation with everything on the chip that it takes: instruction, registers, first
+    caches. By the type of the arithmetic; a type without a figure takes float32's."""
+    pj_per_byte_memory: Figure
+    """Picojoules of one byte from or to main memory."""
+    pj_per_byte_cache: Figure | None = None
+    """Picojoules of one byte from or to the largest memory on the chip; without it, as main memory."""
+
+    def op_pj(self, dtype: str) -> float:
+        """Of one operation in that type."""
+        return _figure(self.pj_per_op, dtype)
+
+    def byte_pj(self, on_chip: bool) -> float:
+        """Of one byte that moves, on the chip or to and from main memory."""
+        figure = self.pj_per_byte_cache if on_chip and self.pj_per_byte_cache is not None else None
+        return (figure or self.pj_per_byte_memory).value
 
 
 class Device(_Frozen):
-    """A named profile. Without a roofline it is the machine at hand, and costs on it are measured."""
+    """A named profile: of this machine, on which costs are measured, or of another, known by its figures."""
 
     name: _Text
     description: _Text
@@ -61,23 +148,41 @@ class Device(_Frozen):
     """What the runtime runs on, by its own name: an execution provider of ONNX Runtime, a device of OpenVINO
     or of PyTorch."""
     threads: Annotated[int, Field(ge=1)]
+    here: bool = False
+    """Whether it is this machine. A profile that says neither this nor a roofline is."""
     memory_mb: Figure | None = None
     """MiB that a network may use at most."""
     roofline: Roofline | None = None
+    energy: Energy | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _here_unless_elsewhere(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "roofline" not in data:
+            return {"here": True, **data}
+        return data
+
+    @model_validator(mode="after")
+    def _known_somehow(self) -> Device:
+        if not self.here and self.roofline is None:
+            raise PydanticCustomError("nowhere", "a device that is not here needs a roofline")
+        return self
 
     def with_threads(self, threads: int) -> Device:
-        """The same machine with another number of threads.
+        """The same machine with another number of threads, to be measured anew.
 
         Raises DeviceError for fewer than one, and for a device whose figures hold for its own threads only.
         """
         if threads < 1:
             raise DeviceError(f"device {self.name!r}: threads must be at least 1, got {threads}")
-        if self.roofline is not None and threads != self.threads:
+        if threads == self.threads:
+            return self
+        if not self.here:
             raise DeviceError(
                 f"device {self.name!r}: its figures are for {self.threads} threads, not {threads}; "
                 "give a profile of its own, a TOML file, for another number"
             )
-        return self.model_copy(update={"threads": threads})
+        return self.model_copy(update={"threads": threads, "roofline": None})
 
     def with_runtime(self, runtime: str, provider: str | None = None) -> Device:
         """The same machine measured in another runtime, on its CPU unless a provider is named.
@@ -88,12 +193,13 @@ class Device(_Frozen):
             raise DeviceError(
                 f"device {self.name!r}: no runtime {runtime!r}; the runtimes are {', '.join(_CPU)}"
             )
-        if self.roofline is not None:
+        if not self.here:
             raise DeviceError(
                 f"device {self.name!r}: its figures are for {self.runtime}, not {runtime}; "
                 "give a profile of its own, a TOML file, for another runtime"
             )
-        return self.model_copy(update={"runtime": runtime, "provider": provider or _CPU[runtime]})
+        provider = provider or _CPU[runtime]
+        return self.model_copy(update={"runtime": runtime, "provider": provider, "roofline": None})
 
 
 def device_names() -> tuple[str, ...]:
@@ -132,8 +238,12 @@ def _known(name: str) -> str:
 
 def _explain(path: Path, error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the file"
+    field = ".".join(str(part) for part in first["loc"] if part != "[key]") or "the file"
     match first["type"]:
+        case "no_float32":
+            return f"{path}: {field}.float32 is missing: {first['msg']}"
+        case "nowhere":
+            return f"{path}: roofline is missing: {first['msg']}; add it, or here = true for this machine"
         case "missing" if first["loc"][-1] == "source":
             return f"{path}: {field} is missing: every figure must say where it comes from"
         case "missing":

@@ -185,21 +185,31 @@ def cost_table(table: CostTable) -> Table:
 
 def device_table(profiles: Sequence[Device]) -> Table:
     """The profiles with their figures; where each figure is from is in the JSON."""
-    drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in ("device", "threads", "GFLOP/s", "GB/s", "us/operator", "memory MB", "description"):
-        drawn.add_column(column, justify="left" if column in ("device", "description") else "right")
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    columns = ("threads", "GFLOP/s", "fp16", "int8", "GB/s", "us/operator", "MB", "idle W", "pJ/FLOP")
+    drawn.add_column("device", no_wrap=True)
+    for column in columns:
+        drawn.add_column(column, justify="right")
+    drawn.add_column("description")
     for profile in profiles:
-        roofline = profile.roofline
-        figures = (
-            ("measured", "measured", "measured")
-            if roofline is None
-            else tuple(
-                f"{f.value:g}" for f in (roofline.peak_gflops, roofline.bandwidth_gb_s, roofline.overhead_us)
-            )
+        drawn.add_row(
+            profile.name, str(profile.threads), *_device_figures(profile), escape(profile.description)
         )
-        memory = "" if profile.memory_mb is None else f"{profile.memory_mb.value:g}"
-        drawn.add_row(profile.name, str(profile.threads), *figures, memory, profile.description)
     return drawn
+
+
+def _device_figures(profile: Device) -> list[str]:
+    """Of the roofline, the memory and the energy; nothing for what the profile does not say."""
+    roofline, energy = profile.roofline, profile.energy
+    if roofline is None:
+        return ["measured"] * 5 + [""] * 3
+    peak = roofline.peak_gflops
+    figures = (
+        *(peak.get("float32"), peak.get("float16"), peak.get("int8")),
+        *(roofline.bandwidth_gb_s, roofline.overhead_us, profile.memory_mb),
+        *((energy.idle_w, energy.pj_per_op["float32"]) if energy is not None else (None, None)),
+    )
+    return ["" if figure is None else f"{figure.value:.10g}" for figure in figures]
 
 
 def _figure(value: float | None) -> str:

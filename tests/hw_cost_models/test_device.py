@@ -21,9 +21,17 @@ provider = "CPUExecutionProvider"
 threads = 2
 memory_mb = { value = 1024, source = "data sheet" }
 [roofline]
-peak_gflops = { value = 10.5, source = "data sheet" }
 bandwidth_gb_s = { value = 2, source = "data sheet" }
 overhead_us = { value = 1, source = "data sheet" }
+[roofline.peak_gflops]
+float32 = { value = 10.5, source = "data sheet" }
+float16 = { value = 21, source = "data sheet" }
+[roofline.share_of_peak]
+matmul = { value = 0.5, source = "measured" }
+[energy]
+idle_w = { value = 3, source = "wall meter" }
+pj_per_op.float32 = { value = 100, source = "wall meter" }
+pj_per_byte_memory = { value = 50, source = "data sheet" }
 """
 
 
@@ -33,22 +41,93 @@ def profile(tmp_path: Path) -> Path:
 
 
 def test_every_profile_loads_and_is_called_as_its_file() -> None:
-    assert device_names() == ("local", "nvidia-l4", "raspberry-pi-5")
+    assert {"local", "nvidia-h100", "pixel-6", "raspberry-pi-4", "raspberry-pi-5"} <= {*device_names()}
     for name in device_names():
-        assert load_device(name).name == name
+        device = load_device(name)
+        assert device.name == name
+        assert device.here == (name == "local") == (device.roofline is None)
 
 
-def test_the_peak_of_the_pi_follows_from_its_core() -> None:
-    roofline = load_device("raspberry-pi-5").roofline
+@pytest.mark.parametrize(
+    ("name", "cores", "ghz", "flop_per_cycle", "gb_s"),
+    [
+        ("raspberry-pi-4", 4, 1.8, 4 * 2, 3.2 * 4),
+        ("raspberry-pi-5", 4, 2.4, 2 * 4 * 2, 4.267 * 4),
+        ("pixel-6", 2, 2.8, 4 * 4 * 2, 4 * 2 * 6.4),
+        ("ampere-altra-q32", 32, 1.7, 2 * 4 * 2, 8 * 8 * 3.2),
+    ],
+)
+def test_peaks_follow_from_cores_and_lanes(
+    name: str, cores: int, ghz: float, flop_per_cycle: int, gb_s: float
+) -> None:
+    device = load_device(name)
+    assert device.roofline is not None
+    peak = device.roofline.peak_gflops
+    assert peak["float32"].value == pytest.approx(cores * ghz * flop_per_cycle)
+    assert device.roofline.bandwidth_gb_s.value == pytest.approx(gb_s, rel=0.01)
+    if "int8" in peak:  # with dot products of bytes, and arithmetic in half precision
+        assert peak["float16"].value == pytest.approx(2 * peak["float32"].value)
+        assert peak["int8"].value == pytest.approx(4 * peak["float32"].value)
+
+
+@pytest.mark.parametrize("name", ["nvidia-l4", "nvidia-a100", "nvidia-h100", "jetson-orin-nano"])
+def test_tensor_cores_take_bytes_twice_as_fast(name: str) -> None:
+    roofline = load_device(name).roofline
     assert roofline is not None
-    assert roofline.peak_gflops.value == pytest.approx(4 * 2.4 * 2 * 4 * 2)
-    assert roofline.bandwidth_gb_s.value == pytest.approx(4.267 * 4, rel=0.01)
+    peak = roofline.peak_gflops
+    assert peak["float16"].value == peak["bfloat16"].value
+    assert peak["int8"].value == pytest.approx(2 * peak["float16"].value, rel=0.01)
 
 
 def test_a_profile_of_ones_own(profile: Path) -> None:
     profile.write_text(_GOOD)
     assert load_device(profile) == load_device(str(profile))
-    assert load_device(profile).threads == 2
+    device = load_device(profile)
+    assert device.threads == 2
+    assert device.energy is not None
+    assert device.energy.byte_pj(on_chip=True) == device.energy.byte_pj(on_chip=False) == 50
+
+
+def test_rates_by_type_and_kind(profile: Path) -> None:
+    profile.write_text(_GOOD)
+    roofline = load_device(profile).roofline
+    assert roofline is not None
+    assert roofline.flops_per_ms("float16", "elementwise") == 21e6
+    assert roofline.flops_per_ms("float16", "matmul") == 21e6 / 2
+    assert roofline.flops_per_ms("float16", "convolution") == 21e6 / 2  # computed as a matrix product
+    for other in ("int8", "uint8", "bfloat16", "float64", "int64"):  # float32's, for want of their own
+        assert roofline.flops_per_ms(other, "reduction") == 10.5e6
+    assert roofline.bytes_per_ms(True, "matmul") == roofline.bytes_per_ms(False, "matmul") == 2e6
+
+
+def test_bytes_signed_or_not() -> None:
+    roofline = load_device("raspberry-pi-5").roofline
+    assert roofline is not None
+    assert roofline.flops_per_ms("uint8", "scan") == roofline.flops_per_ms("int8", "scan") == 614.4e6
+
+
+_CACHE = """[roofline.cache_gb_s]
+value = 20
+source = "measured"
+"""
+
+
+def test_moving_has_a_share_of_the_bandwidth(profile: Path) -> None:
+    profile.write_text(_GOOD.replace("matmul", "movement").replace("[energy]", _CACHE + "[energy]"))
+    roofline = load_device(profile).roofline
+    assert roofline is not None
+    assert roofline.bytes_per_ms(False, "movement") == 1e6
+    assert roofline.bytes_per_ms(True, "movement") == 10e6
+    assert roofline.bytes_per_ms(True, "matmul") == 20e6
+
+
+def test_a_profile_of_this_machine(profile: Path) -> None:
+    text = _GOOD[: _GOOD.index("[roofline]")]
+    profile.write_text(text)
+    assert load_device(profile).here
+    profile.write_text(text + "here = false")
+    with pytest.raises(DeviceError, match=r"board\.toml: roofline is missing: a device that is not here"):
+        load_device(profile)
 
 
 @pytest.mark.parametrize(
@@ -57,16 +136,22 @@ def test_a_profile_of_ones_own(profile: Path) -> None:
         (
             "value = 10.5, source",
             "value = 10.5, sauce",
-            r"peak_gflops\.source is missing.*where it comes",
+            r"peak_gflops\.float32\.source is missing.*where it comes",
         ),
         (
             'source = "data sheet" }\n[roof',
             'source = " " }\n[roof',
             r"memory_mb\.source = ' ' is not",
         ),
-        ("value = 10.5", "value = -10.5", r"roofline\.peak_gflops\.value = -10\.5 .*greater than 0"),
-        ("value = 10.5", "value = nan", r"roofline\.peak_gflops\.value = nan .*finite"),
-        ("value = 10.5", "value = true", r"roofline\.peak_gflops\.value = True .*valid number"),
+        ("value = 10.5", "value = -10.5", r"peak_gflops\.float32\.value = -10\.5 .*greater than 0"),
+        ("value = 10.5", "value = nan", r"peak_gflops\.float32\.value = nan .*finite"),
+        ("value = 10.5", "value = true", r"peak_gflops\.float32\.value = True .*valid number"),
+        ("\nfloat32 = ", "\nbfloat16 = ", r"roofline\.peak_gflops\.float32 is missing: .*fall back"),
+        ("\nfloat16 = ", "\nfp16 = ", r"roofline\.peak_gflops\.fp16 = 'fp16' .*'bfloat16' or 'int8'"),
+        ("matmul = ", "gemm = ", r"roofline\.share_of_peak\.gemm = 'gemm' .*'matmul', 'convolution'"),
+        ("value = 0.5", "value = 1.5", r"share_of_peak\.matmul\.value = 1\.5 .*less than or equal to 1"),
+        ("idle_w = ", "idle = ", r"energy\.idle_w is missing; add it"),
+        ("value = 100", "value = 0", r"energy\.pj_per_op\.float32\.value = 0 .*greater than 0"),
         ("threads = 2", "threads = 0", r"threads = 0 .*greater than or equal to 1"),
         ("threads = 2", "", r"threads is missing; add it"),
         ("threads = 2", "threads = 2\nturbo = 1", r"turbo is no field"),
@@ -93,7 +178,7 @@ def test_an_unknown_name_gets_the_valid_ones() -> None:
         DeviceError, match=r"'raspbery-pi-5' \(did you mean 'raspberry-pi-5'\?\).*local, nvidia"
     ):
         load_device("raspbery-pi-5")
-    with pytest.raises(DeviceError, match=r"no device 'tpu'; the devices are local"):
+    with pytest.raises(DeviceError, match=r"no device 'tpu'; the devices are ampere"):
         load_device("tpu")
 
 
@@ -110,6 +195,16 @@ def test_threads() -> None:
         local.with_threads(0)
     with pytest.raises(DeviceError, match="its figures are for 4 threads, not 1"):
         load_device("raspberry-pi-5").with_threads(1)
+    assert load_device("raspberry-pi-5").with_threads(4) == load_device("raspberry-pi-5")
+
+
+def test_what_was_measured_holds_as_it_was_measured() -> None:
+    local = load_device("local")
+    measured = local.model_copy(update={"roofline": load_device("raspberry-pi-5").roofline})
+    assert measured.here
+    assert measured.with_threads(1) == measured
+    assert measured.with_threads(2).roofline is None
+    assert measured.with_runtime("openvino").roofline is None
 
 
 def test_runtimes() -> None:

@@ -277,7 +277,7 @@ def test_devices(nas: Nas) -> None:
     assert code == 0
     profiles = {profile["name"]: profile for profile in json.loads(out)}
     assert profiles.keys() >= {"local", "raspberry-pi-5", "nvidia-l4"}
-    assert profiles["raspberry-pi-5"]["roofline"]["peak_gflops"]["source"]
+    assert profiles["raspberry-pi-5"]["roofline"]["peak_gflops"]["float32"]["source"]
     code, out, _ = nas("devices")
     assert code == 0
     assert all(name in out for name in profiles)

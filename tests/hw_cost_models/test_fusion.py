@@ -1,0 +1,159 @@
+"""Groups of small graphs, written out by hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import networkx as nx
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hw_cost_models.fusion import groups
+from hw_cost_models.graph import Storage, finish
+from hw_cost_models.trace import trace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hw_cost_models.fusion import Group
+    from hw_cost_models.graph import Kind
+
+KB = 1024
+SHAPE = (16, 16)  # float32: one KB
+
+
+def graph(
+    steps: Sequence[tuple[Kind | None, Sequence[int]]],
+    outputs: Sequence[int] = (),
+    shapes: dict[int, tuple[int, ...]] | None = None,
+) -> nx.DiGraph:
+    """Operators of a kind (None: a view) that read the results of those numbers, all of a KB.
+
+    Products read a KB of weights too. What is among `outputs` leaves the network.
+    """
+    made, shapes = nx.DiGraph(), shapes or {}
+    for number, (kind, sources) in enumerate(steps):
+        product = kind in ("matmul", "convolution")
+        size = 4 * torch.Size(shapes.get(number, SHAPE)).numel()
+        made.add_node(
+            number,
+            operator=kind or "view",
+            kind=kind or "movement",
+            shapes=[shapes.get(number, SHAPE)],
+            dtypes=["float32"],
+            input_shapes=[SHAPE] * len(sources),
+            dtype="float32",
+            flops=1000.0 if product else 1.0,
+            bytes_read=0 if kind is None else KB * (max(1, len(sources)) + product),
+            bytes_written=0 if kind is None else size,
+            weight_bytes=KB if product else 0,
+            free=kind is None,
+            launches=1,
+            covered=True,
+        )
+        made.add_edges_from((source, number) for source in sources)
+    last = len(steps)
+    storages = [Storage(KB, number, last if number in outputs else number) for number in range(last)]
+    return finish(made, storages, 0)
+
+
+def nodes(found: list[Group]) -> list[tuple[int, ...]]:
+    return [group.nodes for group in found]
+
+
+def test_what_follows_a_product_joins_it() -> None:
+    found = groups(graph([("matmul", []), ("elementwise", [0]), ("elementwise", [1]), ("matmul", [2])]))
+    assert nodes(found) == [(0, 1, 2), (3,)]
+    assert (found[0].weight_bytes, found[0].tensor_bytes) == (KB, 2 * KB)  # its input and its last result
+    assert found[0].flops == (("float32", 1000.0), ("float32", 1.0), ("float32", 1.0))
+
+
+def test_another_input_of_what_follows_is_read() -> None:
+    (lead, alone) = groups(graph([("reduction", []), ("matmul", []), ("elementwise", [0, 1])]))
+    assert (lead.nodes, alone.nodes) == ((0, 2), (1,))  # either could take it; the first does
+    assert lead.tensor_bytes == KB + KB + KB
+
+
+def test_a_result_that_others_need_ends_the_group() -> None:
+    residual = [("matmul", []), ("normalisation", [0]), ("matmul", [1]), ("elementwise", [0, 2])]
+    assert nodes(groups(graph(residual))) == [(0,), (1,), (2, 3)]
+
+
+def test_a_diamond_stays_inside() -> None:
+    """x sigmoid(x)"""
+    found = groups(graph([("matmul", []), ("elementwise", [0]), ("elementwise", [0, 1]), ("matmul", [2])]))
+    assert nodes(found) == [(0, 1, 2), (3,)]
+    assert found[0].tensor_bytes == 2 * KB
+
+
+def test_half_a_diamond_does_not() -> None:
+    found = groups(graph([("matmul", []), ("elementwise", [0]), ("reduction", [0]), ("elementwise", [1, 2])]))
+    assert nodes(found) == [(0,), (1,), (2, 3)]
+
+
+def test_an_output_of_the_network_is_written() -> None:
+    found = groups(graph([("matmul", []), ("elementwise", [0])], outputs=[0, 1]))
+    assert nodes(found) == [(0,), (1,)]
+    assert nodes(groups(graph([("matmul", []), ("elementwise", [0])], outputs=[1]))) == [(0, 1)]
+
+
+def test_views_are_looked_through() -> None:
+    found = groups(graph([("matmul", []), (None, [0]), ("elementwise", [1])]))
+    assert nodes(found) == [(0, 2)]
+    assert found[0].tensor_bytes == 2 * KB
+
+
+def test_what_grows_or_shrinks_stands_alone() -> None:
+    shapes = {1: (64, 16)}
+    assert nodes(groups(graph([("reduction", []), ("elementwise", [0])], shapes=shapes))) == [(0,), (1,)]
+
+
+def test_elementwise_operators_do_not_lead() -> None:
+    assert nodes(groups(graph([("elementwise", []), ("elementwise", [0])]))) == [(0,), (1,)]
+
+
+def test_without_fusion_everything_stands_alone() -> None:
+    found = groups(graph([("matmul", []), (None, [0]), ("elementwise", [1])]), fused=False)
+    assert nodes(found) == [(0,), (2,)]
+    assert [group.tensor_bytes for group in found] == [2 * KB, 2 * KB]
+
+
+class Block(nn.Module):
+    """A pre-normalised residual block with a gate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(16)
+        self.gate, self.up, self.down = nn.Linear(16, 32), nn.Linear(16, 32), nn.Linear(32, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(x)
+        out: Tensor = x + self.down(F.silu(self.gate(y)) * self.up(y))
+        return out
+
+
+@pytest.fixture(scope="module")
+def block() -> nx.DiGraph:
+    return trace(Block(), (torch.randn(8, 16),))
+
+
+def test_a_traced_block(block: nx.DiGraph) -> None:
+    found = groups(block)
+    kinds = [[block.nodes[node]["kind"] for node in group.nodes] for group in found]
+    product = ["matmul", "elementwise"]
+    assert kinds == [["normalisation"], [*product, "elementwise"], ["matmul"], product]
+    gate = found[1]  # reads y, the weights and the other branch, writes the product of the two
+    assert gate.weight_bytes == (16 * 32 + 32) * 4
+    assert gate.tensor_bytes == (8 * 16 + 8 * 32 + 8 * 32) * 4
+
+
+def test_fusion_keeps_the_work_and_saves_bytes(block: nx.DiGraph) -> None:
+    fused, apart = groups(block), groups(block, fused=False)
+    assert sorted(node for group in fused for node in group.nodes) == [g.nodes[0] for g in apart]
+    total = [sum(flops for g in found for _, flops in g.flops) for found in (fused, apart)]
+    assert total[0] == total[1] == sum(flops for _, flops in block.nodes.data("flops"))
+    saved = sum(g.tensor_bytes for g in apart) - sum(g.tensor_bytes for g in fused)
+    # Written and read again: silu's operand and its result, and what the residual is added to.
+    assert saved == 2 * 4 * (8 * 32 + 8 * 32 + 8 * 16)

@@ -55,10 +55,10 @@ def time_networks(
 
 
 def growth_and_resident(network: Network, anchors: Sequence[Network], device: Device) -> tuple[int, int]:
-    """By how many bytes a process grows for the network, and its largest resident size; see `memory`."""
+    """By how many bytes a process grows for the network, and its largest resident size; see `growth`."""
     heard: list[str] = []
     with tempfile.TemporaryDirectory(prefix="dnas-process-") as folder:
-        _converse("memory", [*anchors, network], device, {}, Path(folder), heard.append)
+        _converse("growth", [*anchors, network], device, {}, Path(folder), heard.append)
     growth, resident = heard[-1].split()
     return int(growth), int(resident)
 
@@ -135,7 +135,7 @@ def _start(module: str, arguments: list[str], errors: Any) -> subprocess.Popen[b
     """A fresh Python that finds packages where this process found them."""
     path = [str(_PACKAGES), *(str(Path(entry).resolve()) for entry in sys.path)]
     return subprocess.Popen(
-        [sys.executable, "-m", f"hw_cost_models.runtimes.{module}", *arguments],
+        [sys.executable, "-P", "-m", f"hw_cost_models.runtimes.{module}", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,

@@ -70,7 +70,11 @@ class PyTorch:
 
 
 class CompiledPyTorch(PyTorch):
-    """The same through torch.compile, which needs a C++ compiler; about half a minute for each network."""
+    """The same through torch.compile, for these very shapes; it needs a C++ compiler, and seconds to minutes.
+
+    Left to itself, torch.compile makes kernels for any shape once it has seen a class with two: what a network
+    takes would hang on the networks before it.
+    """
 
     def prepared(self, network: nn.Module) -> Callable[..., Any]:
         import torch
@@ -79,7 +83,7 @@ class CompiledPyTorch(PyTorch):
         # Beyond its limit torch.compile would run further networks of a class eagerly, without a word.
         dynamo.config.recompile_limit = dynamo.config.accumulated_recompile_limit = _MANY
         dynamo.config.fail_on_recompile_limit_hit = True
-        compiled: Callable[..., Any] = torch.compile(network)
+        compiled: Callable[..., Any] = torch.compile(network, dynamic=False)
         return compiled
 
 

@@ -1,10 +1,8 @@
-"""The protocol by a clock of our own, and real measurements against a naive run of the runtime."""
+"""Real measurements against a naive run of the runtime, and what is refused."""
 
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +16,8 @@ from hw_cost_models.anchors import ANCHORS, write_anchors
 from hw_cost_models.device import Device, load_device
 from hw_cost_models.errors import MeasurementError
 from hw_cost_models.measure import Measurement, Timing, drift, measure
-from hw_cost_models.runtimes.interleaved import interleaved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from hw_cost_models.runtimes.runtime import Feed
@@ -29,53 +25,6 @@ if TYPE_CHECKING:
 _LOCAL = load_device("local")
 _Told = tuple[Measurement, list[int]]
 """What was measured, and what progress was told."""
-
-
-class _Clock:
-    """Time passes only when a network runs."""
-
-    def __init__(self) -> None:
-        self.now = 0
-        self.log: list[int] = []
-
-    def __call__(self) -> int:
-        return self.now
-
-    def network(self, number: int, ms: float) -> Callable[[], None]:
-        def run() -> None:
-            self.now += int(ms * 1e6)
-            self.log.append(number)
-
-        return run
-
-
-def _rounds(durations: list[float], rounds: int) -> tuple[list[list[list[float]]], list[int]]:
-    clock = _Clock()
-    runs = [clock.network(number, ms) for number, ms in enumerate(durations)]
-    samples = interleaved(runs, rounds, 0, lambda _: None, clock)
-    return samples, clock.log[3 * len(durations) :]
-
-
-def test_every_round_visits_every_network_once() -> None:
-    samples, log = _rounds([1.0, 4.0, 20.0], 6)
-    assert [[len(visit) for visit in visits] for visits in samples] == [[5] * 6, [2] * 6, [1] * 6]
-    assert samples[1] == [[4.0, 4.0]] * 6
-    visits = [number for i, number in enumerate(log) if i == 0 or log[i - 1] != number]
-    a_round = (1 + 5) + (1 + 2) + (1 + 1)
-    for start in range(0, len(log), a_round):
-        assert sorted(log[start : start + a_round]) == [0] * 6 + [1] * 3 + [2] * 2
-    assert len({tuple(visits[i : i + 3]) for i in range(0, len(visits) - 2, 3)}) > 1, "the order is random"
-
-
-def test_slow_networks_sit_rounds_out_evenly() -> None:
-    samples, log = _rounds([1.0, 1000.0], 21)
-    assert [len(visits) for visits in samples] == [21, 7]
-    gaps = "".join(str(number) for number in log).split("11")
-    assert max(len(gap) for gap in gaps) <= 4 * 6
-
-
-def test_few_rounds_are_never_exceeded() -> None:
-    assert [len(visits) for visits in _rounds([1.0, 1000.0], 3)[0]] == [3, 3]
 
 
 def _save(path: Path, nodes: list[onnx.NodeProto], weights: dict[str, Any], shape: list[int]) -> Path:
@@ -207,12 +156,3 @@ def test_a_callback_that_raises_stops_the_worker(files: dict[str, Path]) -> None
 
     with pytest.raises(KeyboardInterrupt):
         measure({}, {}, _LOCAL, rounds=1000, seed=0, progress=stop)
-
-
-def test_the_worker_is_light() -> None:
-    code = (
-        "import sys, hw_cost_models.runtimes.worker, hw_cost_models.runtimes.onnxruntime_memory;"
-        "print(*{'torch', 'pydantic', 'networkx', 'onnx', 'scipy'} & set(sys.modules))"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == ""

@@ -1,6 +1,6 @@
 """Tells what memory one network takes in a runtime that does not tell itself, in a fresh process.
 
-    python -m hw_cost_models.runtimes.memory SPEC.json
+    python -m hw_cost_models.runtimes.growth SPEC.json
 
 SPEC is that of the timing worker, the network in question last and the anchors before it: they make the
 runtime load what it loads for any network. Two numbers are a line on the standard output: by how many bytes

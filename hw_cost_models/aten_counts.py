@@ -1,7 +1,6 @@
-"""How many operations a call of an operator takes, by shape.
+"""How many operations a call of an operator of PyTorch takes, by shape.
 
-A multiply-add is two operations, an elementwise function one per element, whatever its name. Matrix products
-and convolutions count as in `torch.utils.flop_counter` (biases are not counted).
+Matrix products and convolutions count as in `torch.utils.flop_counter`.
 """
 
 from __future__ import annotations
@@ -11,27 +10,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from hw_cost_models import operations
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from hw_cost_models.operator_call import Call, Count
 
 aten = torch.ops.aten
-
-SOFTMAX = 5
-"""Operations an element: maximum, difference, exponential, sum, quotient."""
-NORM = 8
-"""Operations an element: mean; difference, square and sum; difference and product; scale and shift."""
-RMS_NORM = 4
-"""Operations an element: square, sum, two products."""
-BATCH_NORM = 2
-"""Operations an element, in evaluation: one product, one sum."""
-VARIANCE = 4
-"""Operations an element: mean; difference, square and sum."""
-QUANTISE = 4
-"""Operations an element: product with the inverse scale, zero point, rounding, limits."""
-DEQUANTISE = 2
-"""Operations an element: zero point, scale."""
 
 
 def per_element(count: float) -> Count:
@@ -81,54 +67,43 @@ def attention(call: Call) -> float:
 
 
 def attention_of(query: Tensor, key: Tensor, value: Tensor) -> float:
-    """Both matrix products and the softmax between them, in full: masks save no work on most runtimes."""
+    """Of heads (…, length, size)."""
     scores = query.numel() // query.shape[-1] * key.shape[-2]
-    return scores * (2 * query.shape[-1] + SOFTMAX + 2 * value.shape[-1])
+    return operations.attention(scores, query.shape[-1], value.shape[-1])
 
 
 def recurrent_layer(call: Call) -> float:
-    """Every weight once a step, then for each unit the sums of both products, activations and the state.
-
-    A long short-term memory has four gates and five more operations (two products, a sum, a tangent, a
-    product); only it takes this operator, other recurrent layers are traced step by step.
-    """
+    """Every weight once a step. Only a long short-term memory takes this operator."""
     x, of_input, of_state = call.inputs[:3]
     steps = x.shape[0] * x.shape[1]
     hidden = of_state.shape[-1]
-    return steps * (2.0 * (of_input.numel() + of_state.numel()) + (2 * 4 + 5) * hidden)
+    return steps * (2.0 * (of_input.numel() + of_state.numel()) + operations.UNITS["LSTM"] * hidden)
 
 
 def batch_norm(call: Call) -> float:
     """With its own statistics, as instance normalisation takes them even in evaluation, or stored ones."""
-    return call.elements * (NORM if call.argument("training") else BATCH_NORM)
+    return call.elements * (operations.NORM if call.argument("training") else operations.BATCH_NORM)
 
 
 def sort(call: Call) -> float:
-    """Comparisons of a merge sort along the sorted dimension."""
+    """Along one dimension."""
     x = call.inputs[0]
-    length = x.shape[call.argument("dim")] if x.dim() else 1
-    return x.numel() * max(1.0, math.log2(max(length, 1)))
+    return operations.sorting(x.numel(), x.shape[call.argument("dim")] if x.dim() else 1)
 
 
 def sort_all(call: Call) -> float:
-    return sort_of(call.inputs[0].numel())
-
-
-def sort_of(count: int) -> float:
-    return count * max(1.0, math.log2(max(count, 1)))
+    return operations.sorting(call.inputs[0].numel(), call.inputs[0].numel())
 
 
 def topk(call: Call) -> float:
-    """Comparisons of a heap of k."""
-    return call.inputs[0].numel() * max(1.0, math.log2(max(call.argument("k"), 1)))
+    """In a heap of k."""
+    return operations.sorting(call.inputs[0].numel(), call.argument("k"))
 
 
 def search(call: Call) -> float:
-    """Comparisons of a binary search for each element."""
-    edges = call.argument(
-        "boundaries" if call.operator.overloadpacket is aten.bucketize else "sorted_sequence"
-    )
-    return call.elements * max(1.0, math.log2(max(edges.shape[-1], 1)))
+    """In a sorted row."""
+    row = "boundaries" if call.operator.overloadpacket is aten.bucketize else "sorted_sequence"
+    return operations.sorting(call.elements, call.argument(row).shape[-1])
 
 
 def pool(call: Call) -> float:
@@ -138,20 +113,14 @@ def pool(call: Call) -> float:
 
 
 def interpolation(taps: int) -> Count:
-    """A weighted sum of that many neighbours for each element."""
-    return per_element(2 * taps - 1)
+    return per_element(operations.interpolation(taps))
 
 
-def fourier(per_element: float) -> Count:
-    """N log2 N times that many operations, as the benchmarks of FFTW count.
-
-    Frigo, Johnson: The Design and Implementation of FFTW3, Proc. IEEE 93(2), 2005.
-    """
-
+def fourier(real: bool) -> Count:
     def count(call: Call) -> float:
         whole = max((*call.inputs, *call.outputs), key=lambda tensor: tensor.numel())
         length = math.prod(whole.shape[dimension] for dimension in call.argument("dim"))
-        return per_element * whole.numel() * math.log2(max(length, 2))
+        return operations.fourier(whole.numel(), length, real)
 
     return count
 

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hw_cost_models import aten_counts as counts
+from hw_cost_models import operations
 from hw_cost_models.aten_counts import per_element, per_input_element
-from hw_cost_models.operator_call import Count, Formula
+from hw_cost_models.graph import Formula
 
 if TYPE_CHECKING:
     from hw_cost_models.graph import Kind
+    from hw_cost_models.operator_call import Call, Count
 
 aten = torch.ops.aten
 
 
-def _same(kind: Kind, flops: Count, *operators: Any) -> dict[Any, Formula]:
+def _same(kind: Kind, flops: Count, *operators: Any) -> dict[Any, Formula[Call]]:
     return dict.fromkeys(operators, Formula(kind, flops))
 
 
@@ -163,13 +165,13 @@ _PRODUCTS = {
 }
 
 _NORMALISATIONS = {
-    **_same("normalisation", per_element(counts.SOFTMAX), aten._softmax, aten._safe_softmax),
-    **_same("normalisation", per_element(counts.SOFTMAX), aten._log_softmax, aten._masked_softmax),
-    **_same("normalisation", per_element(counts.NORM), aten.native_layer_norm, aten.native_group_norm),
+    **_same("normalisation", per_element(operations.SOFTMAX), aten._softmax, aten._safe_softmax),
+    **_same("normalisation", per_element(operations.SOFTMAX), aten._log_softmax, aten._masked_softmax),
+    **_same("normalisation", per_element(operations.NORM), aten.native_layer_norm, aten.native_group_norm),
     **_same("normalisation", counts.batch_norm, aten.native_batch_norm, aten._native_batch_norm_legit),
-    **_same("normalisation", per_element(counts.BATCH_NORM), aten._native_batch_norm_legit_no_training),
-    **_same("normalisation", per_element(counts.BATCH_NORM), aten._batch_norm_no_update),
-    **_same("normalisation", per_element(counts.RMS_NORM), aten._fused_rms_norm),
+    **_same("normalisation", per_element(operations.BATCH_NORM), aten._native_batch_norm_legit_no_training),
+    **_same("normalisation", per_element(operations.BATCH_NORM), aten._batch_norm_no_update),
+    **_same("normalisation", per_element(operations.RMS_NORM), aten._fused_rms_norm),
     **_same("normalisation", per_element(3), aten._weight_norm_interface, aten.renorm),
 }
 
@@ -181,12 +183,14 @@ _ELEMENTWISE = {
     **_same("elementwise", per_element(1), aten.bernoulli, aten.normal, aten.uniform, aten.exponential),
     **_same("elementwise", per_element(1), aten.addr, aten.rrelu_with_noise, aten.isin),
     **_same("elementwise", per_element(2), aten.glu),
-    **_same("elementwise", per_element(counts.QUANTISE), aten.quantize_per_tensor, aten.quantize_per_channel),
-    **_same("elementwise", per_element(counts.QUANTISE), aten.quantize_per_tensor_dynamic),
-    **_same("elementwise", per_element(counts.DEQUANTISE), aten.dequantize),
+    **_same(
+        "elementwise", per_element(operations.QUANTISE), aten.quantize_per_tensor, aten.quantize_per_channel
+    ),
+    **_same("elementwise", per_element(operations.QUANTISE), aten.quantize_per_tensor_dynamic),
+    **_same("elementwise", per_element(operations.DEQUANTISE), aten.dequantize),
     **_same(
         "elementwise",
-        per_element(counts.QUANTISE + counts.DEQUANTISE),
+        per_element(operations.QUANTISE + operations.DEQUANTISE),
         aten._fake_quantize_learnable_per_channel_affine,
         aten._fake_quantize_learnable_per_tensor_affine,
         aten._fake_quantize_per_tensor_affine_cachemask_tensor_qparams,
@@ -218,16 +222,16 @@ _REDUCTIONS = {
     **_same("reduction", per_input_element(4), aten.binary_cross_entropy),
     **_same("reduction", per_input_element(4), aten.binary_cross_entropy_with_logits, aten.logsumexp),
     **_same(
-        "reduction", per_input_element(counts.VARIANCE), aten.var, aten.var_mean, aten.std, aten.std_mean
+        "reduction", per_input_element(operations.VARIANCE), aten.var, aten.var_mean, aten.std, aten.std_mean
     ),
     **_same("reduction", counts.distance, aten._cdist_forward, aten._euclidean_dist),
     **_same("scan", per_element(1), aten.cumsum, aten.cumprod, aten.cummax, aten.cummin),
     **_same("scan", per_element(3), aten.logcumsumexp, aten._logcumsumexp),
-    **_same("other", counts.fourier(5), aten._fft_c2c),
-    **_same("other", counts.fourier(2.5), aten._fft_r2c, aten._fft_c2r),
+    **_same("other", counts.fourier(real=False), aten._fft_c2c),
+    **_same("other", counts.fourier(real=True), aten._fft_r2c, aten._fft_c2r),
 }
 
-FORMULAS: dict[Any, Formula] = {
+FORMULAS: dict[Any, Formula[Call]] = {
     **_ROWS,
     **_FILLS,
     **_COPIES,

@@ -16,10 +16,11 @@ from torch.utils.flop_counter import flop_registry
 from hw_cost_models import aten_formulas, quantised_formulas
 from hw_cost_models.aten_counts import per_element, per_input_element
 from hw_cost_models.errors import UnknownOperatorError
-from hw_cost_models.operator_call import Call, Formula
+from hw_cost_models.graph import Formula
 
 if TYPE_CHECKING:
     from hw_cost_models.graph import Kind, Unknown
+    from hw_cost_models.operator_call import Call
 
 
 def price(call: Call, unknown: Unknown) -> tuple[Kind, float, bool]:
@@ -49,14 +50,14 @@ def is_composite(operator: torch._ops.OpOverload) -> bool:
     return _formula(operator) is None and not operator.is_view and operator._can_decompose()
 
 
-def _formula(operator: torch._ops.OpOverload) -> Formula | None:
+def _formula(operator: torch._ops.OpOverload) -> Formula[Call] | None:
     if operator.overloadpacket in flop_registry:
         return _lasting(operator) or Formula("other", _registered)
     return _lasting(operator)
 
 
 @functools.cache
-def _lasting(operator: torch._ops.OpOverload) -> Formula | None:
+def _lasting(operator: torch._ops.OpOverload) -> Formula[Call] | None:
     packet = operator.overloadpacket
     known = _ours(packet)
     if known is None and packet.__name__.endswith("_"):  # the twin that works in place
@@ -72,7 +73,7 @@ def _lasting(operator: torch._ops.OpOverload) -> Formula | None:
     return None
 
 
-def _ours(packet: Any) -> Formula | None:
+def _ours(packet: Any) -> Formula[Call] | None:
     return aten_formulas.FORMULAS.get(packet) or quantised_formulas.FORMULAS.get(str(packet))
 
 

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import networkx as nx
 
@@ -65,6 +65,17 @@ class Operator:
     """Whether a formula for it is known; without one it counts no operations."""
 
 
+Call = TypeVar("Call")
+
+
+@dataclass(frozen=True)
+class Formula(Generic[Call]):
+    """What an operator is, and how many operations a call of it takes."""
+
+    kind: Kind
+    flops: Callable[[Call], float]
+
+
 @dataclass(frozen=True)
 class Storage:
     """Memory of one or more tensors that are views of each other: alive in the steps `born` to `dies`.
@@ -82,6 +93,19 @@ def add_operator(graph: nx.DiGraph, operator: Operator) -> int:
     step: int = graph.number_of_nodes()
     graph.add_node(step, **vars(operator))
     return step
+
+
+def repeated(body: nx.DiGraph, steps: int) -> dict[str, Any]:
+    """The fields of an Operator that runs a graph that often: the body times its steps."""
+    nodes = [node for _, node in body.nodes.data()]
+    dearest: dict[str, Any] = max(nodes, key=lambda node: float(node["flops"]), default={})
+    sums = ("flops", "bytes_read", "bytes_written", "weight_bytes", "launches")
+    return {
+        "kind": "scan",
+        **({"dtype": dearest["dtype"]} if dearest else {}),
+        **{field: steps * sum(node[field] for node in nodes) for field in sums},
+        "covered": body.graph["coverage"] == 1,
+    }
 
 
 def finish(graph: nx.DiGraph, storages: Iterable[Storage], weight_bytes: int) -> nx.DiGraph:

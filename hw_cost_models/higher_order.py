@@ -18,7 +18,7 @@ from torch._higher_order_ops.while_loop import while_loop_op
 
 from hw_cost_models.aten_counts import attention_of
 from hw_cost_models.errors import UnknownOperatorError
-from hw_cost_models.graph import Operator
+from hw_cost_models.graph import Operator, repeated
 from hw_cost_models.operator_call import size, tensors, type_name
 
 if TYPE_CHECKING:
@@ -143,19 +143,7 @@ def _place_loop(
     inputs: tuple[Tensor, ...],
     outputs: tuple[Tensor, ...],
 ) -> None:
-    dearest = max((node for _, node in body.nodes.data()), key=lambda node: node["flops"], default=None)
-    once = _once(operator, inputs, outputs)
-    loop = replace(
-        once,
-        kind="scan",
-        dtype=dearest["dtype"] if dearest else once.dtype,
-        flops=steps * _total(body, "flops"),
-        bytes_read=steps * _total(body, "bytes_read"),
-        bytes_written=steps * _total(body, "bytes_written"),
-        weight_bytes=steps * _total(body, "weight_bytes"),
-        launches=steps * _total(body, "launches"),
-        covered=body.graph["coverage"] == 1,
-    )
+    loop = replace(_once(operator, inputs, outputs), **repeated(body, steps))
     recorder.place(loop, inputs, outputs)
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
-
-if TYPE_CHECKING:
-    from hw_cost_models.graph import Kind
 
 
 @dataclass(frozen=True)
@@ -40,14 +37,6 @@ class Call:
 
 
 Count = Callable[[Call], float]
-
-
-@dataclass(frozen=True)
-class Formula:
-    """What an operator is, and how many operations a call of it takes."""
-
-    kind: Kind
-    flops: Count
 
 
 def size(tensor: Tensor) -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hw_cost_models.aten_counts import DEQUANTISE, QUANTISE, per_element, per_input_element
-from hw_cost_models.operator_call import Call, Formula
+from hw_cost_models.aten_counts import per_element, per_input_element
+from hw_cost_models.graph import Formula
+from hw_cost_models.operations import DEQUANTISE, QUANTISE
 
 if TYPE_CHECKING:
     from hw_cost_models.graph import Kind
-    from hw_cost_models.operator_call import Count
+    from hw_cost_models.operator_call import Call, Count
 
 
 def _product(call: Call) -> float:
@@ -23,11 +24,11 @@ def _convolution(call: Call) -> float:
     return 2 * call.elements * math.prod(call.inputs[1].shape[1:])
 
 
-def _named(library: str, kind: Kind, flops: Count, *names: str) -> dict[str, Formula]:
+def _named(library: str, kind: Kind, flops: Count, *names: str) -> dict[str, Formula[Call]]:
     return {f"{library}.{name}": Formula(kind, flops) for name in names}
 
 
-FORMULAS: dict[str, Formula] = {
+FORMULAS: dict[str, Formula[Call]] = {
     **_named(
         "quantized_decomposed",
         "elementwise",

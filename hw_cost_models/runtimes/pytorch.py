@@ -72,8 +72,8 @@ class PyTorch:
 class CompiledPyTorch(PyTorch):
     """The same through torch.compile, for these very shapes; it needs a C++ compiler, and seconds to minutes.
 
-    Left to itself, torch.compile makes kernels for any shape once it has seen a class with two: what a network
-    takes would hang on the networks before it.
+    Left to itself, torch.compile makes kernels for any shape once it has seen a class with two: a network's
+    time would hang on the networks before it.
     """
 
     def prepared(self, network: nn.Module) -> Callable[..., Any]:

@@ -138,8 +138,16 @@ class Energy(_Frozen):
         return (figure or self.pj_per_byte_memory).value
 
 
+class MeasuredBy(_Frozen):
+    """The latency file that a measuring kit wrote on a device."""
+
+    path: _Text
+    sha256: _Text
+
+
 class Device(_Frozen):
-    """A named profile: of this machine, on which costs are measured, or of another, known by its figures."""
+    """A named profile: of this machine, on which costs are measured, or of another, known by its figures or
+    by what a kit measured there."""
 
     name: _Text
     description: _Text
@@ -154,6 +162,7 @@ class Device(_Frozen):
     """MiB that a network may use at most."""
     roofline: Roofline | None = None
     energy: Energy | None = None
+    latency_file: MeasuredBy | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -164,7 +173,7 @@ class Device(_Frozen):
 
     @model_validator(mode="after")
     def _known_somehow(self) -> Device:
-        if not self.here and self.roofline is None:
+        if not self.here and self.roofline is None and self.latency_file is None:
             raise PydanticCustomError("nowhere", "a device that is not here needs a roofline")
         return self
 
@@ -208,11 +217,16 @@ def device_names() -> tuple[str, ...]:
 
 
 def load_device(name_or_path: str | Path) -> Device:
-    """A profile by its name, or from a TOML file of one's own (recognised by its suffix `.toml`).
+    """A profile by its name, or from a file of one's own, recognised by its suffix.
 
-    Raises DeviceError, in one line, for an unknown name and for a file that is absent, no TOML or incomplete.
+    A `.toml` file is a profile; a `.json` file is what a kit measured, and stands for the device it was on.
+    Raises DeviceError, in one line, for an unknown name and for a file that is absent, damaged or incomplete.
     """
     path = Path(name_or_path)
+    if path.suffix == ".json":
+        from hw_cost_models.kit.latency_file import read_latency
+
+        return read_latency(path).device
     if path.suffix != ".toml":
         path = _PROFILES / f"{_known(str(name_or_path))}.toml"
     try:
@@ -232,7 +246,8 @@ def _known(name: str) -> str:
     close = difflib.get_close_matches(name, names, n=1)
     meant = f" (did you mean {close[0]!r}?)" if close else ""
     raise DeviceError(
-        f"no device {name!r}{meant}; the devices are {', '.join(names)}, or give the path of a .toml profile"
+        f"no device {name!r}{meant}; the devices are {', '.join(names)}, or give the path of a .toml profile "
+        "or of a kit's latency.json"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from hw_cost_models.cost import Workload
+from hw_cost_models.device import Device, MeasuredBy
 from hw_cost_models.errors import DamagedFileError, DeviceError
 from hw_cost_models.files import digest, read_json
 from hw_cost_models.kit.board.measuring import FORMAT
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hw_cost_models.cost import Cost, Item, Statistic
+    from hw_cost_models.cost import Cost, Item, Kind, Statistic
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class LatencyFile:
     sha256: str
     """Of its content."""
     space: str
-    workload: Workload
+    workloads: Mapping[Kind, Workload]
     machine: Mapping[str, Any]
     """What it was measured on: name, processor, cores, architecture, system."""
     runtime: Mapping[str, Any]
@@ -40,8 +41,22 @@ class LatencyFile:
     """By structure key."""
     arena_bytes: Mapping[str, int]
     """By structure key, as `Measurement.arena_bytes`."""
-    reference: Mapping[str, Timing]
-    """Whole networks in a process of their own, by the names that the kit was made with."""
+    reference: Mapping[Kind, Mapping[str, Timing]]
+    """Whole networks of each workload in a process of their own, by the names that the kit was made with."""
+
+    @property
+    def device(self) -> Device:
+        """The board, with the runtime that it was measured in."""
+        facts = [self.machine[name] for name in ("processor", "architecture", "system")]
+        return Device(
+            name=self.machine["name"],
+            description=f"measured by a kit: {self.machine['cores']} cores, {', '.join(facts)}",
+            runtime="onnxruntime",
+            provider=self.runtime["provider"],
+            threads=self.runtime["threads"],
+            here=False,
+            latency_file=MeasuredBy(path=str(self.path.resolve()), sha256=self.sha256),
+        )
 
     def key_of(self, item: Item) -> str:
         """The structure key; raises DeviceError for what the kit did not hold."""
@@ -50,8 +65,8 @@ class LatencyFile:
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in item[1])
             raise DeviceError(
                 f"{self.path} holds no {type(item[0]).__name__} on inputs of {shapes}: it is from a kit of "
-                f"{self.space}, {self.workload}; make a kit of this space and workload, `nas kit make`, and "
-                "measure it on the board"
+                f"{self.space} ({'; '.join(map(str, self.workloads.values()))}); make a kit of this space "
+                "and workload, `nas kit make`, and measure it on the board"
             )
         return key
 
@@ -109,11 +124,14 @@ def read_latency(path: Path) -> LatencyFile:
         path=path,
         sha256=digest(data),
         space=value["space"],
-        workload=Workload(**value["workload"]),
+        workloads={kind: Workload(**workload) for kind, workload in value["workloads"].items()},
         machine=value["machine"],
         runtime={name: value[name] for name in ("onnxruntime", "provider", "threads")},
         rounds=value["rounds"],
         timings={key: Timing(**network["timing"]) for key, network in networks.items()},
         arena_bytes={key: network["arena_bytes"] for key, network in networks.items()},
-        reference={name: Timing(**timing) for name, timing in value["reference"].items()},
+        reference={
+            kind: {name: Timing(**timing) for name, timing in timings.items()}
+            for kind, timings in value["reference"].items()
+        },
     )

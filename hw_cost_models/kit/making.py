@@ -7,9 +7,7 @@ what is tested here.
 from __future__ import annotations
 
 import io
-import os
 import tempfile
-import zipfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,12 +18,13 @@ import torch
 from hw_cost_models.anchors import write_anchors
 from hw_cost_models.export import feeds
 from hw_cost_models.files import digest, write_atomic
+from hw_cost_models.kit.archive import files_in, zip_folder
 from hw_cost_models.kit.board.manifest import Manifest, Network
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from hw_cost_models.cost import Item, Workload
+    from hw_cost_models.cost import Item, Kind, Workload
     from hw_cost_models.latency_table import Export
     from hw_cost_models.runtimes.runtime import Feed
 
@@ -36,38 +35,39 @@ SOURCES = (
     "files.py",
     *(f"runtimes/{name}.py" for name in ("interleaved", "onnxruntime", "onnxruntime_memory", "runtime")),
     *(f"kit/board/{name}.py" for name in ("machine", "manifest", "measuring", "processes", "progress")),
-    *(f"kit/board/{name}.py" for name in ("record", "timing", "verifying")),
+    *(f"kit/board/{name}.py" for name in ("record", "timing", "verifying", "winners")),
 )
 """What runs on the board, beside the script. Packages are empty there: theirs here import more."""
 
 _README = """\
-Measuring kit for {space} ({workload}).
+Measuring kit for {space} ({workloads}).
 
 Copy this folder to the device, with Python 3.9 or newer, onnxruntime and numpy installed, and run
 
     python measure.py --threads 4
 
-It times {networks} networks against each other, prints how far it is, and writes latency.json; stopped,
-killed or unplugged, it goes on when it is run again. Let nothing else run meanwhile. Then, where the kit was
-made, search with `nas search --device latency.json`, copy the run's winner.onnx here, run
+with as many threads as the network will have. It times {networks} networks against each other, prints how far
+it is, and writes latency.json; stopped, killed or unplugged, it goes on when it is run again. Let nothing
+else run meanwhile. Then, where the kit was made, search with `nas search --device latency.json`, copy the
+run's winner.onnx here (where the search limits decoding, the file that `nas kit pack RUN` writes), run
 `python measure.py --verify winner.onnx`, and close the run there with `nas kit verify RUN verification.json`.
 """
 
 
 def make_kit(
     items: Mapping[str, Item],
-    reference: Mapping[str, str],
+    reference: Mapping[Kind, Mapping[str, str]],
     path: Path,
     *,
     export: Export,
     space: str,
-    workload: Workload,
+    workloads: Sequence[Workload],
 ) -> Manifest:
     """Write a kit of these networks, given by structure key, as the zip file `path`.
 
-    `reference` names those that ride in every verification, and gives their keys; `export` writes the ONNX
-    files; `space` is what the networks are parts of. Raises HardwareCostError when a network cannot be
-    exported, OSError when the file cannot be written.
+    `reference` names those that ride in every verification of a workload, and gives their keys; `export`
+    writes the ONNX files; `space` is what the networks are parts of. Raises HardwareCostError when a network
+    cannot be exported, OSError when the file cannot be written.
     """
     with tempfile.TemporaryDirectory(prefix="dnas-kit-") as name:
         folder = Path(name)
@@ -82,17 +82,16 @@ def make_kit(
         _write_sources(folder)
         manifest = Manifest(
             space=space,
-            workload=asdict(workload),
+            workloads={workload.kind: asdict(workload) for workload in workloads},
             versions={"torch": torch.__version__},
             networks=networks,
             anchors=anchors,
-            reference=dict(reference),
-            files={file: digest((folder / file).read_bytes()) for file in _files(folder)},
+            reference={kind: dict(keys) for kind, keys in reference.items()},
+            files={file: digest((folder / file).read_bytes()) for file in files_in(folder)},
         )
         manifest.write(folder)
-        readme = _README.format(space=space, workload=workload, networks=len(networks) + len(anchors))
-        (folder / "README.txt").write_text(readme, encoding="utf-8")
-        _zip(folder, path)
+        _write_readme(manifest, workloads, folder)
+        zip_folder(folder, path, f"{path.stem}/")
     return manifest
 
 
@@ -105,6 +104,13 @@ def _network(folder: Path, model: Path, feed: Feed) -> Network:
     return Network(model.relative_to(folder).as_posix(), inputs.relative_to(folder).as_posix())
 
 
+def _write_readme(manifest: Manifest, workloads: Sequence[Workload], folder: Path) -> None:
+    count = len(manifest.networks) + len(manifest.anchors)
+    told = "; ".join(map(str, workloads))
+    readme = _README.format(space=manifest.space, workloads=told, networks=count)
+    (folder / "README.txt").write_text(readme, encoding="utf-8")
+
+
 def _write_sources(folder: Path) -> None:
     for name in SOURCES:
         copy = folder / _PACKAGE.name / name
@@ -113,19 +119,3 @@ def _write_sources(folder: Path) -> None:
     for package in {folder / _PACKAGE.name / parent for name in SOURCES for parent in Path(name).parents}:
         (package / "__init__.py").touch()
     (folder / SCRIPT).write_bytes((_PACKAGE / "kit" / "board" / SCRIPT).read_bytes())
-
-
-def _files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-
-
-def _zip(folder: Path, path: Path) -> None:
-    """Written beside its place and moved there whole."""
-    draft = path.with_name(f".{path.name}.draft")
-    try:
-        with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name in _files(folder):
-                archive.write(folder / name, f"{path.stem}/{name}")
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)

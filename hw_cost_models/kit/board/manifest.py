@@ -29,16 +29,17 @@ class Manifest:
 
     space: str
     """The name of what the networks are parts of."""
-    workload: dict[str, Any]
-    """The fields of `hw_cost_models.Workload`."""
+    workloads: dict[str, dict[str, Any]]
+    """The fields of `hw_cost_models.Workload`, by kind."""
     versions: dict[str, str]
     """Of what made the files: the keys hold for this version of torch only."""
     networks: dict[str, Network]
     """By structure key."""
     anchors: dict[str, Network]
     """The fixed networks of `hw_cost_models.anchors`, by name."""
-    reference: dict[str, str]
-    """Names of networks that ride in every verification to tell the drift, and their structure keys."""
+    reference: dict[str, dict[str, str]]
+    """By kind of workload: the names of networks that ride in every verification to tell the drift, and their
+    structure keys."""
     files: dict[str, str]
     """The SHA-256 of every file of the kit, by path."""
 

@@ -67,7 +67,7 @@ def _arguments() -> argparse.Namespace:
         "--verify",
         type=Path,
         metavar="FILE",
-        help="measure this ONNX file as latency.json was measured, and write verification.json",
+        help="measure this ONNX file or packed winner as latency.json was measured; writes verification.json",
     )
     arguments = parser.parse_args()
     if arguments.verify is not None:

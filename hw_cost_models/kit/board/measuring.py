@@ -59,20 +59,22 @@ def measure_kit(root: Path, provider: str, threads: int, rounds: int, progress: 
     memory = _memory(root, manifest, runtime, record, progress)
     value: dict[str, Any] = {
         "format": FORMAT,
-        **{field: getattr(manifest, field) for field in ("space", "workload", "versions")},
+        **{field: getattr(manifest, field) for field in ("space", "workloads", "versions")},
         **conditions,
         "rounds": record.rounds,
         "networks": {key: {"timing": timings[key], **memory[key]} for key in manifest.networks},
         "anchors": {name: timings[name] for name in manifest.anchors},
-        "reference": _reference(root, manifest, runtime, record, progress),
+        "reference": {
+            kind: _reference(root, manifest, kind, runtime, record, progress) for kind in manifest.reference
+        },
     }
     write_json(root / LATENCY, value)
     return root / LATENCY
 
 
-def riding(root: Path, manifest: Manifest) -> dict[str, tuple[Path, Path]]:
-    """The anchors and the reference networks, by name: what every later measurement is compared by."""
-    reference = {name: manifest.networks[key] for name, key in manifest.reference.items()}
+def riding(root: Path, manifest: Manifest, kind: str) -> dict[str, tuple[Path, Path]]:
+    """The anchors and a workload's reference networks: what later measurements are compared by, by name."""
+    reference = {name: manifest.networks[key] for name, key in manifest.reference[kind].items()}
     return {name: paths(root, network) for name, network in {**manifest.anchors, **reference}.items()}
 
 
@@ -122,15 +124,13 @@ def _memory(
 
 
 def _reference(
-    root: Path, manifest: Manifest, runtime: OnnxRuntime, record: Record, progress: Progress
+    root: Path, manifest: Manifest, kind: str, runtime: OnnxRuntime, record: Record, progress: Progress
 ) -> dict[str, Any]:
-    """Timings of the reference networks in a fresh process, as they will ride in every verification."""
-    rounds = record.rounds
-    progress.start("reference networks", rounds)
-    timings = record.once(
-        "reference.json",
-        lambda: timings_of(
-            riding(root, manifest), runtime.provider, runtime.threads, rounds, 0, lambda _: progress.advance()
-        ),
+    """Timings of reference networks in a fresh process, as they will ride in every verification."""
+    networks, rounds = riding(root, manifest, kind), record.rounds
+    progress.start(f"reference, {kind}", rounds)
+    measure = partial(
+        timings_of, networks, runtime.provider, runtime.threads, rounds, 0, lambda _: progress.advance()
     )
-    return {name: timings[name] for name in manifest.reference}
+    timings = record.once(f"reference-{kind}.json", measure)
+    return {name: timings[name] for name in manifest.reference[kind]}

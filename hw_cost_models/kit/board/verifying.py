@@ -1,8 +1,8 @@
 """Measures a finished network on the board, as its latency file was measured, for whoever judges it.
 
-Three fresh processes, with the reference networks of the kit in each. A process in which these took clearly
-longer or shorter than before is followed by one more, at most three in all: which of them decide is left to
-the desk, which goes by the reference networks alone.
+Three fresh processes for each workload, with the reference networks of the kit in each. A process in which
+these took clearly longer or shorter than before is followed by one more, at most three in all: which of them
+decide is left to the desk, which goes by the reference networks alone.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from hw_cost_models.errors import DamagedFileError, MeasurementError
 from hw_cost_models.files import digest, read_json, write_json
 from hw_cost_models.kit.board.manifest import read_manifest
 from hw_cost_models.kit.board.measuring import FORMAT as LATENCY_FORMAT
-from hw_cost_models.kit.board.measuring import LATENCY, Conditions, paths, riding
+from hw_cost_models.kit.board.measuring import LATENCY, Conditions, riding
 from hw_cost_models.kit.board.processes import memory_of, timings_of
+from hw_cost_models.kit.board.winners import winners
 from hw_cost_models.runtimes.onnxruntime import OnnxRuntime
 
 if TYPE_CHECKING:
@@ -38,33 +37,48 @@ mean of them did."""
 _WINNER = "the network to verify"
 
 
-def verify(root: Path, model: Path, progress: Progress) -> Path:
-    """Write `verification.json` into the kit's folder `root`.
+def verify(root: Path, path: Path, progress: Progress) -> Path:
+    """Write `verification.json` into the kit's folder `root`; `path` is an ONNX file or a packed winner.
 
-    Raises DamagedFileError for a kit or a latency file that is not whole, MeasurementError where there is no
-    latency file, where it was measured under other conditions, and for a network that does not run.
+    Raises DamagedFileError for a kit, a latency file or a packed winner that is not whole, MeasurementError
+    where there is no latency file, where it was measured under other conditions, and for a network that does
+    not run.
     """
-    manifest = read_manifest(root)
-    latency = _latency(root)
-    data = _bytes(model)
-    provider, threads, rounds = latency["provider"], latency["threads"], latency["rounds"]
-    OnnxRuntime(provider, threads)  # raises where it is no longer there
-    _compare(root / LATENCY, latency, Conditions.here(root, provider, threads))
-    processes: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory(prefix="kit-") as name:
-        inputs = _inputs(root, manifest, model, Path(name) / "inputs.npz")
-        networks = {_WINNER: (model, inputs), **riding(root, manifest)}
-        while _wanted(processes, latency["reference"]):
-            seed = len(processes)
-            progress.start(f"process {seed + 1}", rounds)
-            timings = timings_of(networks, provider, threads, rounds, seed, lambda _: progress.advance())
-            reference = {reference: timings[reference] for reference in manifest.reference}
-            usage = memory_of(model, inputs, threads)
-            processes.append({"timing": timings[_WINNER], "reference": reference, **usage})
-    facts = {"latency_sha256": digest((root / LATENCY).read_bytes()), "onnx_sha256": digest(data)}
-    value = {"format": FORMAT, **facts, "rounds": rounds, "reference": latency["reference"]}
-    write_json(root / VERIFICATION, {**value, "processes": processes})
+    manifest, latency = read_manifest(root), _latency(root)
+    OnnxRuntime(latency["provider"], latency["threads"])  # raises where it is no longer there
+    _compare(root / LATENCY, latency, Conditions.here(root, latency["provider"], latency["threads"]))
+    with tempfile.TemporaryDirectory(prefix="kit-") as folder:
+        answers = {
+            kind: _answer(root, manifest, kind, network, latency, progress)
+            for kind, network in winners(root, manifest, path, Path(folder)).items()
+        }
+    value = {"latency_sha256": digest((root / LATENCY).read_bytes()), "rounds": latency["rounds"]}
+    write_json(root / VERIFICATION, {"format": FORMAT, **value, "answers": answers})
     return root / VERIFICATION
+
+
+def _answer(
+    root: Path,
+    manifest: Manifest,
+    kind: str,
+    winner: tuple[Path, Path],
+    latency: Mapping[str, Any],
+    progress: Progress,
+) -> dict[str, Any]:
+    """What is measured under one workload."""
+    before, rounds, threads = latency["reference"][kind], latency["rounds"], latency["threads"]
+    networks = {_WINNER: winner, **riding(root, manifest, kind)}
+    processes: list[dict[str, Any]] = []
+    while _wanted(processes, before):
+        seed = len(processes)
+        progress.start(f"{kind}, process {seed + 1}", rounds)
+        timings = timings_of(
+            networks, latency["provider"], threads, rounds, seed, lambda _: progress.advance()
+        )
+        reference = {name: timings[name] for name in before}
+        usage = memory_of(*winner, threads)
+        processes.append({"timing": timings[_WINNER], "reference": reference, **usage})
+    return {"onnx_sha256": digest(winner[0].read_bytes()), "reference": before, "processes": processes}
 
 
 def _wanted(processes: list[dict[str, Any]], before: Mapping[str, Mapping[str, float]]) -> bool:
@@ -102,31 +116,3 @@ def _compare(path: Path, latency: Mapping[str, Any], now: Conditions) -> None:
             f"{path} was measured under other conditions ({what}): verify under the same, or delete it and "
             "measured/, and measure and search anew"
         )
-
-
-def _bytes(model: Path) -> bytes:
-    try:
-        return model.read_bytes()
-    except OSError as error:
-        raise MeasurementError(f"{model} cannot be read: {error.strerror}") from None
-
-
-def _inputs(root: Path, manifest: Manifest, model: Path, path: Path) -> Path:
-    """The kit's inputs of whole networks, in order, under the names that this file gives them."""
-    import onnxruntime
-
-    first = next(iter(manifest.reference.values()))
-    with np.load(paths(root, manifest.networks[first])[1], allow_pickle=False) as arrays:
-        values = list(arrays.values())
-    try:
-        session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
-    except Exception as error:  # it has an exception for each of its status codes, without a root
-        raise MeasurementError(f"{model} cannot be opened: {' '.join(str(error).split())}") from None
-    names = [value.name for value in session.get_inputs()]
-    if len(names) != len(values):
-        raise MeasurementError(
-            f"{model} takes {len(names)} inputs, the networks of this kit {len(values)}: it is the winner of "
-            "another search space"
-        )
-    np.savez(path, **dict(zip(names, values)))
-    return path

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from hw_cost_models.cost import Item
+    from hw_cost_models.cost import Item, Kind
 
 WIDTHS = (8, 64, 256)
 X = torch.randn(2, 4)
@@ -30,7 +30,7 @@ ITEMS: dict[str, Item] = {
     structure_key(module, (X,)): (module, (X,)) for module in (nn.Linear(4, width) for width in WIDTHS)
 }
 KEYS = list(ITEMS)
-REFERENCE = {"middle": KEYS[1], "widest": KEYS[2]}
+REFERENCE: dict[Kind, dict[str, str]] = {"forward": {"middle": KEYS[1], "widest": KEYS[2]}}
 WORKLOAD = Workload(2, 1)
 
 
@@ -59,7 +59,7 @@ def write_product(path: Path, weight: np.ndarray, rows: int, inputs: tuple[str, 
 @pytest.fixture(scope="session")
 def zipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("kit") / "kit.zip"
-    make_kit(ITEMS, REFERENCE, path, export=export, space="toy", workload=WORKLOAD)
+    make_kit(ITEMS, REFERENCE, path, export=export, space="toy", workloads=[WORKLOAD])
     return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from hw_cost_models.device import Device, load_device
 from hw_cost_models.errors import DeviceError
 from hw_cost_models.files import write_json
 from hw_cost_models.kit.latency_file import KitModel, read_latency
@@ -28,7 +31,7 @@ def _timing(ms: float) -> dict[str, float]:
 VALUE: dict[str, Any] = {
     "format": "latency file 1",
     "space": "toy",
-    "workload": {"batch": 2, "length": 1, "kind": "forward"},
+    "workloads": {"forward": {"batch": 2, "length": 1, "kind": "forward"}},
     "versions": {"torch": torch.__version__},
     "kit": "0" * 64,
     "machine": {
@@ -47,7 +50,7 @@ VALUE: dict[str, Any] = {
         for i, key in enumerate(KEYS)
     },
     "anchors": {},
-    "reference": {"middle": _timing(1.6)},
+    "reference": {"forward": {"middle": _timing(1.6)}},
 }
 
 
@@ -80,6 +83,23 @@ def test_other_weights_have_the_same_price(path: Path) -> None:
     assert KitModel(read_latency(path)).latency_ms({"new": item}, "p50") == {"new": 3.0}
 
 
+def test_the_device_is_the_board(path: Path) -> None:
+    device = load_device(path)
+    assert (device.name, device.runtime, device.provider) == (
+        "Some Board 5",
+        "onnxruntime",
+        VALUE["provider"],
+    )
+    assert (device.threads, device.here, device.roofline) == (4, False, None)
+    assert device.latency_file is not None
+    assert device.latency_file.path == str(path)
+    assert device.latency_file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert device.with_threads(4) == device
+    with pytest.raises(DeviceError, match="its figures are for 4 threads, not 2"):
+        device.with_threads(2)
+    assert Device.model_validate(json.loads(device.model_dump_json(exclude_none=True))) == device
+
+
 @pytest.mark.parametrize(
     ("module", "x"), [(nn.Linear(4, 65), X), (nn.Linear(4, 64), torch.randn(3, 4)), (nn.Identity(), X)]
 )
@@ -89,7 +109,7 @@ def test_what_the_kit_did_not_hold(path: Path, module: nn.Module, x: torch.Tenso
     told = str(error.value)
     assert "\n" not in told
     assert told.startswith(f"{path} holds no {type(module).__name__} on inputs of ({x.shape[0]}, 4)")
-    assert "toy, forward, batch 2, length 1" in told
+    assert "toy (forward, batch 2, length 1)" in told
     assert "nas kit make" in told
 
 

@@ -79,7 +79,7 @@ def test_a_board_can_run_a_source(name: str) -> None:
 def test_a_kit_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "kit.zip").mkdir()
     with pytest.raises(OSError, match=r"kit\.zip"):
-        make_kit(ITEMS, REFERENCE, tmp_path / "kit.zip", export=export, space="toy", workload=WORKLOAD)
+        make_kit(ITEMS, REFERENCE, tmp_path / "kit.zip", export=export, space="toy", workloads=[WORKLOAD])
     assert [path.name for path in tmp_path.iterdir()] == ["kit.zip"]
 
 

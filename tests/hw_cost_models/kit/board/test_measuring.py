@@ -47,9 +47,11 @@ def test_what_the_latency_file_says(kit: Path, memory: list[str]) -> None:
     assert list(value["networks"]) == KEYS
     assert [network["arena_bytes"] for network in value["networks"].values()] == [10 * w for w in WIDTHS]
     assert value["anchors"].keys() == {"matmul", "attention", "elementwise"}
-    assert value["reference"].keys() == REFERENCE.keys()
+    assert {kind: timings.keys() for kind, timings in value["reference"].items()} == {
+        "forward": REFERENCE["forward"].keys()
+    }
     timings = [network["timing"] for network in value["networks"].values()]
-    for timing in (*timings, *value["anchors"].values(), *value["reference"].values()):
+    for timing in (*timings, *value["anchors"].values(), *value["reference"]["forward"].values()):
         assert 0 < timing["p10_ms"] <= timing["p50_ms"] <= timing["p95_ms"]
         assert timing["rounds"] == value["rounds"] == 2
     # The matrix anchor is 134 MFLOP, the narrowest layer 128 operations.
@@ -113,13 +115,15 @@ def winner(tmp_path: Path) -> Path:
 
 def test_a_verification_has_the_winner_and_the_reference(kit: Path, memory: list[str], winner: Path) -> None:
     latency = _measured(kit)
-    answer = read_json(verify(kit, winner, Progress()))
-    assert answer["reference"] == latency["reference"]
-    assert answer["rounds"] == 2
+    value = read_json(verify(kit, winner, Progress()))
+    assert value["rounds"] == 2
+    answer = value["answers"]["forward"]
+    assert answer["onnx_sha256"] == digest(winner.read_bytes())
+    assert answer["reference"] == latency["reference"]["forward"]
     assert PROCESSES <= len(answer["processes"]) <= PROCESSES + REPEATS
     for process in answer["processes"]:
         assert process["timing"]["p50_ms"] > 0
-        assert process["reference"].keys() == REFERENCE.keys()
+        assert process["reference"].keys() == REFERENCE["forward"].keys()
         assert process["arena_bytes"] == 5
 
 
@@ -134,16 +138,20 @@ def test_processes_in_which_the_reference_moved_are_followed_by_more(
         seeds.append(seed)
         moved = {
             name: {k: v * factors[seed] if k.endswith("ms") else v for k, v in timing.items()}
-            for name, timing in latency["reference"].items()
+            for name, timing in latency["reference"]["forward"].items()
         }
         return {**{key: {"p50_ms": 1.0} for key in networks}, **moved}
 
     monkeypatch.setattr(verifying, "timings_of", timings_of)
-    answer = read_json(verify(kit, winner, Progress()))
-    assert len(answer["processes"]) == 5, "of these, three are steady"
+    assert len(_processes(verify(kit, winner, Progress()))) == 5, "of these, three are steady"
     assert seeds == [0, 1, 2, 3, 4], "each in an order of its own"
     factors[:] = [2.0] * 6
-    assert len(read_json(verify(kit, winner, Progress()))["processes"]) == PROCESSES + REPEATS
+    assert len(_processes(verify(kit, winner, Progress()))) == PROCESSES + REPEATS
+
+
+def _processes(path: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = read_json(path)["answers"]["forward"]["processes"]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -173,10 +181,12 @@ def test_a_latency_file_that_is_damaged(kit: Path, winner: Path) -> None:
 
 def test_a_winner_that_is_none(kit: Path, memory: list[str], winner: Path, tmp_path: Path) -> None:
     _measured(kit, 1)
-    with pytest.raises(MeasurementError, match=r"nowhere\.onnx cannot be read: No such file"):
+    with pytest.raises(MeasurementError, match=r"nowhere\.onnx cannot be read: there is no such file"):
         verify(kit, tmp_path / "nowhere.onnx", Progress())
     write_product(winner, np.ones((4, 9), np.float32), 2, inputs=("a", "b"))
-    with pytest.raises(MeasurementError, match="takes 2 inputs, the networks of this kit 1"):
+    with pytest.raises(
+        MeasurementError, match=r"takes 2 inputs, the whole networks of this kit 1 \(forward\): it is "
+    ):
         verify(kit, winner, Progress())
     write_product(winner, np.ones((5, 9), np.float32), 2)
     with pytest.raises(MeasurementError, match=r"a measuring process died: .*winner\.onnx does not run: "):

@@ -39,7 +39,7 @@ def energy_mj(graph: nx.DiGraph, device: Device, latency_ms: float) -> float:
     cache = device.roofline.cache_mb if device.roofline is not None else None
     found = groups(graph, fused=device.runtime != "pytorch")
     moved = traffic(graph, found, None if cache is None else cache.value)
-    arithmetic = sum(flops * spends.op_pj(dtype) for group in found for dtype, flops in group.flops)
+    arithmetic = sum(work.flops * spends.op_pj(work.dtype) for group in found for work in group.work)
     memory = sum(
         part.memory_bytes * spends.byte_pj(False) + part.cache_bytes * spends.byte_pj(True) for part in moved
     )

@@ -17,7 +17,7 @@ import math
 import re
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hw_cost_models.graph import Kind
 
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 _ANCHORS = frozenset[Kind](["matmul", "convolution", "attention", "normalisation", "reduction"])
 
 
+class Work(NamedTuple):
+    """Arithmetic of one kind, in one type."""
+
+    kind: Kind
+    dtype: str
+    flops: float
+
+
 @dataclass(frozen=True)
 class Group:
     """Operators that run as one kernel."""
@@ -37,8 +45,8 @@ class Group:
     """In the order in which they run; the first is the anchor."""
     kind: Kind
     """The anchor's."""
-    flops: tuple[tuple[str, float], ...]
-    """The type of the arithmetic and the number of operations of each node."""
+    work: tuple[Work, ...]
+    """The arithmetic of each node, which fusion does not change."""
     launches: int
     """How many kernels start: one; of a loop all those of its body, at every step."""
     weight_bytes: int
@@ -123,7 +131,7 @@ def _group(graph: nx.DiGraph, flow: _Flow, nodes: list[int]) -> Group:
     return Group(
         nodes=tuple(nodes),
         kind=operators[0]["kind"],
-        flops=tuple((operator["dtype"], float(operator["flops"])) for operator in operators),
+        work=tuple(Work(o["kind"], o["dtype"], float(o["flops"])) for o in operators),
         launches=operators[0].get("launches", 1),
         weight_bytes=weights,
         tensor_bytes=moved - inside,

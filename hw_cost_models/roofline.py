@@ -113,10 +113,10 @@ class RooflineModel:
             nodes=group.nodes,
             operators=tuple(graph.nodes[node]["operator"] for node in group.nodes),
             kind=group.kind,
-            flops=sum(flops for _, flops in group.flops),
+            flops=sum(work.flops for work in group.work),
             bytes=moved.bytes,
             compute_ms=sum(
-                flops / self.roofline.flops_per_ms(dtype, group.kind) for dtype, flops in group.flops
+                work.flops / self.roofline.flops_per_ms(work.dtype, work.kind) for work in group.work
             ),
             memory_ms=moved.memory_bytes / rate(False, group.kind)
             + moved.cache_bytes / rate(True, group.kind),

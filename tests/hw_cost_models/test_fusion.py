@@ -67,7 +67,11 @@ def test_what_follows_a_product_joins_it() -> None:
     found = groups(graph([("matmul", []), ("elementwise", [0]), ("elementwise", [1]), ("matmul", [2])]))
     assert nodes(found) == [(0, 1, 2), (3,)]
     assert (found[0].weight_bytes, found[0].tensor_bytes) == (KB, 2 * KB)  # its input and its last result
-    assert found[0].flops == (("float32", 1000.0), ("float32", 1.0), ("float32", 1.0))
+    assert found[0].work == (
+        ("matmul", "float32", 1000.0),
+        ("elementwise", "float32", 1.0),
+        ("elementwise", "float32", 1.0),
+    )
 
 
 def test_another_input_of_what_follows_is_read() -> None:
@@ -152,7 +156,7 @@ def test_a_traced_block(block: nx.DiGraph) -> None:
 def test_fusion_keeps_the_work_and_saves_bytes(block: nx.DiGraph) -> None:
     fused, apart = groups(block), groups(block, fused=False)
     assert sorted(node for group in fused for node in group.nodes) == [g.nodes[0] for g in apart]
-    total = [sum(flops for g in found for _, flops in g.flops) for found in (fused, apart)]
+    total = [sum(work.flops for g in found for work in g.work) for found in (fused, apart)]
     assert total[0] == total[1] == sum(flops for _, flops in block.nodes.data("flops"))
     saved = sum(g.tensor_bytes for g in apart) - sum(g.tensor_bytes for g in fused)
     # Written and read again: silu's operand and its result, and what the residual is added to.

@@ -1,0 +1,26 @@
+"""What this machine says of itself: the name of its processor and the size of its largest cache."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
+
+
+def processor() -> str:
+    """The processor's name: files that hold measurements may be shared by different machines."""
+    try:
+        lines = _CPUINFO.read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith("model name")), platform.processor())
+
+
+def cache_bytes(caches: Path = _CACHES) -> int | None:
+    """The largest cache that the first processor sees; None where the system does not tell."""
+    sizes = [re.fullmatch(r"(\d+)([KMG]?)\s*", path.read_text()) for path in caches.glob("index*/size")]
+    return max((int(size[1]) * _UNITS[size[2]] for size in sizes if size), default=None)

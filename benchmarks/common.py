@@ -35,6 +35,6 @@ def priced(
     """The cost table on this machine and a bench that states its figures as of that table."""
     device, workload = load_device("local").with_threads(threads), Workload()
     assembly = assembly_of(space, workload)
-    table, bench = price_on(device, assembly, workload, statistic, rounds, Silent())
+    table, bench = price_on(device, assembly, statistic, rounds, Silent())
     assert bench is not None  # the device is this machine
     return table, bench

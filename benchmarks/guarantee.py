@@ -21,15 +21,15 @@ import numpy as np
 from common import priced, save
 
 from hw_cost_models.export import export_onnx
-from nas.bench import Bench, nonzero_parameters
-from nas.budget import METRICS, Budget
+from nas.budget import Budget
 from nas.candidates import Source, aim, choose
 from nas.discretise import Scores
 from nas.errors import InfeasibleBudgetError
 from nas.verify import Verification, verify
-from search_spaces import Architecture, finalised, hybrid_lm, select
+from search_spaces import Architecture, hybrid_lm
 
 if TYPE_CHECKING:
+    from nas.bench import Bench
     from nas.cost_table import CostTable
 
 
@@ -37,9 +37,9 @@ def random_budget(table: CostTable, rng: np.random.Generator) -> Budget:
     """Limits between the smallest and the dearest; drawn again until something meets them all."""
     dearest = table.figures(table.dearest())
     while True:
-        metrics = rng.choice(len(METRICS), size=int(rng.integers(1, 4)), replace=False)
+        metrics = rng.choice(len(table.metrics), size=int(rng.integers(1, 4)), replace=False)
         limits = {}
-        for metric in (METRICS[i] for i in metrics):
+        for metric in (table.metrics[i] for i in metrics):
             constraint = table.constraint(metric, 1.0)
             smallest = table.problem(Budget()).smallest(constraint)
             assert smallest is not None
@@ -71,18 +71,18 @@ def keep(
         note=print,
     )
     best = selection.best.architecture
-    network = finalised(select(bench.assembly.network, best))
+    network, inputs = bench.assembly.whole(best)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         export_onnx(
             network,
-            bench.assembly.inputs,
+            inputs,
             path,
             dynamic=bench.assembly.space.dynamic,
             input_names=bench.assembly.space.input_names,
             output_names=bench.assembly.space.output_names,
         )
-        verification = verify(path, nonzero_parameters(network) / 1e6, budget, bench)
+        verification = verify(path, inputs, bench.counted((network, inputs)), budget, bench)
     return best, verification, len(selection.table.corrections)
 
 

@@ -11,13 +11,20 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+Kind = Literal["forward", "prefill", "decode"]
+
+
 @dataclass(frozen=True)
 class Workload:
-    """The inputs that a cost is for. Costs of different workloads never add up."""
+    """The inputs that a cost is for. Costs of different workloads never add up.
+
+    A *forward* takes `length` tokens, or whatever the length of other inputs is; a *prefill* takes a prompt
+    of `length` tokens; a *decode* takes one token, and the state that `length` tokens before it left.
+    """
 
     batch: int = 1
     length: int = 256
-    kind: Literal["forward", "prefill", "decode"] = "forward"
+    kind: Kind = "forward"
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.length < 1:

@@ -6,28 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 from hw_cost_models.device import load_device
 from hw_cost_models.files import digest, write_json
-from nas.bench import Bench, nonzero_parameters
+from nas.bench import Benches
 from nas.budget import Budget
 from nas.environment import environment
 from nas.errors import BadInputError, VerificationError
-from nas.export import Parity, export_network
+from nas.export import Parity, export_network, file_of
 from nas.pricing import assembly_of
 from nas.run import Run, read_tensors
 from nas.settings import Settings
-from nas.verify import verify
+from nas.verify import verify_all
 from search_spaces import Architecture, SearchSpace, finalised, select
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
+
+    from torch import nn
+
+    from hw_cost_models.cost import Kind
 
 
 def export_again(run: Run, space: SearchSpace, out: Path) -> Parity:
     """Writes the trained winner to `out`. Raises BadInputError when the run is not finished."""
     result = run.read("result.json")
     workload = Settings.from_dict(run.config).workload
-    network = select(space.network, Architecture(result["architecture"]))
-    network.load_state_dict(read_tensors(run.path / "winner.safetensors", result["winner_sha256"]))
-    return export_network(network, space, (workload.batch, workload.length), out)
+    return export_network(_winner(run, space, result), space, (workload.batch, workload.length), out)
 
 
 def verify_again(run: Run, space: SearchSpace) -> dict[str, Any]:
@@ -41,22 +44,15 @@ def verify_again(run: Run, space: SearchSpace) -> dict[str, Any]:
     device = load_device(settings.device).with_threads(settings.threads)
     if device.roofline is not None:
         raise BadInputError(f"this run is for {device.name}, which is not here: its figures stay predictions")
-    path = run.path / "winner.onnx"
-    if not path.exists() or digest(path.read_bytes()) != result["parity"]["onnx_sha256"]:
-        raise VerificationError(
-            f"{path} is not the file that was exported: `nas export {run.path}` writes it again"
-        )
+    _check_files(run, result)
     here, there = environment()["processor"], run.read("environment.json")["processor"]
     if here != there:
         raise BadInputError(f"this run is for {there}, this machine is {here}: search here, or verify there")
     anchors = run.read("cost_table.json")["anchors"]
-    assembly = assembly_of(space, settings.workload)
-    bench = Bench.restore(assembly, device, settings.statistic, settings.effort.rounds, anchors)
-    network = finalised(select(space.network, Architecture(result["architecture"])))
-    network.load_state_dict(read_tensors(run.path / "winner.safetensors", result["winner_sha256"]))
-    verification = verify(
-        path, nonzero_parameters(finalised(network)) / 1e6, Budget(**result["budget"]), bench
-    )
+    assemblies = [assembly_of(space, workload) for workload in settings.workloads]
+    benches = Benches.restore(assemblies, device, settings.statistic, settings.effort.rounds, anchors)
+    network = finalised(_winner(run, space, result))
+    verification = verify_all(network, run.path, Budget(**result["budget"]), benches)
     write_json(run.path / "verify.json", verification.to_dict())
     return {
         **result,
@@ -64,3 +60,21 @@ def verify_again(run: Run, space: SearchSpace) -> dict[str, Any]:
         "measured": verification.measured,
         "verification": verification.to_dict(),
     }
+
+
+def _winner(run: Run, space: SearchSpace, result: Mapping[str, Any]) -> nn.Module:
+    network = select(space.network, Architecture(result["architecture"]))
+    network.load_state_dict(read_tensors(run.path / "winner.safetensors", result["winner_sha256"]))
+    return network
+
+
+def _check_files(run: Run, result: Mapping[str, Any]) -> None:
+    """Raises VerificationError when a file is not the one that was exported."""
+    told_of: dict[Kind, Any] = {"forward": result["parity"], "decode": result["parity"].get("decode")}
+    for kind, told in told_of.items():
+        if told is None:
+            continue
+        path = run.path / file_of(kind)
+        if not path.exists() or digest(path.read_bytes()) != told["onnx_sha256"]:
+            again = f": `nas export {run.path}` writes it again" if kind == "forward" else ""
+            raise VerificationError(f"{path} is not the file that was exported{again}")

@@ -7,16 +7,20 @@ candidate. The winner itself is exported whole.
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from hw_cost_models.assembly import Marked, assemble
 from hw_cost_models.files import write_atomic
 from hw_cost_models.structure import structure_key
+from nas.errors import BadInputError
 from search_spaces import (
     Architecture,
     Choice,
+    Decoder,
     Mixture,
+    Stateful,
     bind,
     capture_inputs,
     choices,
@@ -28,25 +32,32 @@ from search_spaces import (
 from search_spaces.choice import join, module_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, MutableSequence, Sequence
     from pathlib import Path
 
     import onnx
     from torch import Tensor, nn
 
-    from hw_cost_models.cost import Item
+    from hw_cost_models.cost import Item, Workload
     from hw_cost_models.export_cache import ExportCache
     from nas.discretise import Decision
     from search_spaces import SearchSpace
 
 
 class Assembly:
-    """The options and architectures of a space as things to price, and their files, for one workload."""
+    """The options and architectures of a space as things to price, and their files, for one workload.
 
-    def __init__(self, space: SearchSpace, batch: int, length: int, exports: ExportCache) -> None:
-        self.space, self.exports = space, exports
+    Where the workload is a decode, everything takes one token, and the state that the context left as inputs
+    beside it. Raises BadInputError where no option keeps a state.
+    """
+
+    def __init__(self, space: SearchSpace, workload: Workload, exports: ExportCache) -> None:
+        self.space, self.workload, self.exports = space, workload, exports
         self.network = space.network.eval()
-        self.inputs = space.example_inputs(batch, length)
+        self.decodes = workload.kind == "decode"
+        if self.decodes and not any(isinstance(part, Stateful) for part in self.network.modules()):
+            raise BadInputError(f"space {space.name!r} has no decode step: none of its blocks keeps a state")
+        self.inputs = space.example_inputs(workload.batch, 1 if self.decodes else workload.length)
         self.choices, self.nesting = choices(self.network), parents(self.network)
         self._captured = capture_inputs(self.network, self.inputs)
         self._made: dict[str, Callable[[], onnx.ModelProto]] = {}
@@ -58,19 +69,30 @@ class Assembly:
 
     def option(self, decision: Decision) -> Item:
         """One option as it ships; choices nested in it take their first option."""
-        path, name = decision
-        inner = Mixture.of(self.first_inside(decision))
-        module = finalised(bind(self.choices[path].option(name), inner, join(path, module_name(name))))
-        return self._item(module, self._captured[path], partial(self._option_model, decision))
+        item = self._running(self._bound(decision), self._captured[decision[0]])
+        self._made[structure_key(*item)] = partial(self._option_model, decision)
+        return item
 
     def whole(self, architecture: Architecture) -> Item:
         """An architecture as it ships, with the weights of the supernet."""
-        module = finalised(select(self.network, architecture))
-        return self._item(module, self.inputs, partial(self.model, architecture))
+        item = self.running(finalised(select(self.network, architecture)))
+        self._made[structure_key(*item)] = partial(self.model, architecture)
+        return item
+
+    def running(self, network: nn.Module) -> Item:
+        """A whole network with what it runs on in this workload."""
+        return self._running(network, self.inputs)
+
+    def state_bytes(self, item: Item) -> int:
+        """What of the item's inputs is state."""
+        module, inputs = item
+        state = inputs[-len(module.state_names) :] if isinstance(module, Decoder) else ()
+        return sum(tensor.numel() * tensor.element_size() for tensor in state)
 
     def model(self, architecture: Architecture) -> onnx.ModelProto:
         """The architecture's network, with weights from when its parts were first exported."""
-        return assemble(self._models["frame"], self._filled(architecture, None))
+        network = bind(self.network, Mixture.of(architecture))
+        return self._put_together(self._models["frame"], self._filled(architecture, None), network, "")
 
     def export(self, items: Mapping[str, Item], folder: Path) -> dict[str, Path]:
         """Writes a file for each item, by structure key: assembled where the item came from here."""
@@ -90,34 +112,67 @@ class Assembly:
                 taken[path] = choice.options[0]
         return Architecture(taken)
 
-    def _item(
-        self, module: nn.Module, inputs: tuple[Tensor, ...], make: Callable[[], onnx.ModelProto]
-    ) -> Item:
-        self._made[structure_key(module, inputs)] = make
-        return module, inputs
+    def _bound(self, decision: Decision) -> nn.Module:
+        path, name = decision
+        inner = Mixture.of(self.first_inside(decision))
+        return finalised(bind(self.choices[path].option(name), inner, join(path, module_name(name))))
+
+    def _running(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Item:
+        """As it is, or where it keeps a state and the workload is a decode, stepping."""
+        if not self.decodes:
+            return module, inputs
+        decoder = Decoder(module)
+        state = decoder.state(self.workload.batch, self.workload.length)
+        return (decoder, (*inputs, *state)) if state else (module, inputs)
 
     def _option_model(self, decision: Decision) -> onnx.ModelProto:
+        path, name = decision
         filled = self._filled(self.first_inside(decision), decision)
-        return assemble(self._models[self._parts[decision]], filled)
+        part = self._models[self._parts[decision]]
+        return self._put_together(part, filled, self._bound(decision), join(path, module_name(name)))
 
     def _filled(self, architecture: Mapping[str, str], outer: Decision | None) -> dict[str, onnx.ModelProto]:
         """What stands at the places directly inside `outer`, each with its own places filled."""
         here = [(path, option) for path, option in architecture.items() if self.nesting[path] == outer]
+        inner = Architecture(architecture)
         return {
-            decision[0]: assemble(self._models[self._parts[decision]], self._filled(architecture, decision))
-            for decision in here
+            path: self._put_together(
+                self._models[self._parts[path, option]],
+                self._filled(architecture, (path, option)),
+                bind(self.choices[path].option(option), Mixture.of(inner), join(path, module_name(option))),
+                join(path, module_name(option)),
+            )
+            for path, option in here
         }
+
+    def _put_together(
+        self, frame: onnx.ModelProto, filled: Mapping[str, onnx.ModelProto], module: nn.Module, prefix: str
+    ) -> onnx.ModelProto:
+        """The frame with its places filled; `module` is the same as a module, `prefix` the path of it."""
+        whole = assemble(frame, filled)
+        if self.decodes and filled:
+            _order_states(whole, len(frame.graph.input), Decoder(module), prefix, tuple(filled))
+        return whole
 
     @cached_property
     def _marked(self) -> dict[Decision, Item]:
         """Options with marks where choices are nested in them."""
         return {
-            (path, name): (
-                substitute(finalised(self.choices[path].option(name)), _place, join(path, module_name(name))),
+            (path, name): self._with_places(
+                finalised(self.choices[path].option(name)),
                 self._captured[path],
+                join(path, module_name(name)),
             )
             for path, name in self.decisions
         }
+
+    def _with_places(self, module: nn.Module, inputs: tuple[Tensor, ...], prefix: str) -> Item:
+        """Marks in place of choices; in a decode, what keeps a state outside them steps."""
+        running, inputs = self._running(module, inputs)
+        if not isinstance(running, Decoder):
+            return substitute(running, _place, prefix), inputs
+        running.network = substitute(running.network, _place, prefix)
+        return running, inputs
 
     @cached_property
     def _parts(self) -> dict[Decision, str]:
@@ -126,7 +181,7 @@ class Assembly:
     @cached_property
     def _models(self) -> dict[str, onnx.ModelProto]:
         """The frame and the parts by structure key, exported in one pass where they were not kept."""
-        frame = substitute(self.network, _place), self.inputs
+        frame = self._with_places(self.network, self.inputs, "")
         items = {self._parts[decision]: item for decision, item in self._marked.items()}
         models = self.exports.models({**items, structure_key(*frame): frame})
         return {**models, "frame": models[structure_key(*frame)]}
@@ -137,3 +192,38 @@ def _place(path: str, choice: Choice) -> nn.Module:
     options = [choice.option(name) for name in choice.options]
     smallest = min(options, key=lambda option: sum(p.numel() for p in option.parameters()))
     return Marked(path, finalised(smallest))
+
+
+def _order_states(
+    whole: onnx.ModelProto, own: int, decoder: Decoder, prefix: str, places: tuple[str, ...]
+) -> None:
+    """Puts the states among inputs and outputs into the decoder's order.
+
+    The frame's own `own` inputs come first, and then those of the places as they were filled.
+    """
+    inputs = {value.name: value for value in whole.graph.input}
+    outputs = {value.name: value for value in whole.graph.output}
+    counts = {path: len(block.state_names) for path, block in decoder.blocks.items()}
+    outside = [path for path in counts if _place_of(join(prefix, path), places) is None]
+    first = own - sum(counts[path] for path in outside)
+    ordered_in, ordered_out = list(whole.graph.input)[:first], list(whole.graph.output)[:1]
+    own_in, own_out = list(whole.graph.input)[first:own], list(whole.graph.output)[1:]
+    taken: Counter[str | None] = Counter()
+    for path, count in counts.items():
+        place = _place_of(join(prefix, path), places)
+        for number in range(taken[place], taken[place] + count):
+            ordered_in.append(own_in[number] if place is None else inputs[f"{place}<{number}"])
+            ordered_out.append(own_out[number] if place is None else outputs[f"{place}>{number}"])
+        taken[place] += count
+    _replace(whole.graph.input, ordered_in)
+    _replace(whole.graph.output, ordered_out)
+
+
+def _replace(field: MutableSequence[onnx.ValueInfoProto], values: Sequence[onnx.ValueInfoProto]) -> None:
+    copies = [type(value).FromString(value.SerializeToString()) for value in values]
+    del field[:]
+    field.extend(copies)
+
+
+def _place_of(path: str, places: tuple[str, ...]) -> str | None:
+    return next((place for place in places if path == place or path.startswith(f"{place}.")), None)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 from hw_cost_models.export import export_onnx, feeds
 from hw_cost_models.files import write_atomic
 from hw_cost_models.measure import Measurement, Timing, measure
-from search_spaces import Architecture, finalised, select
+from nas.budget import METRICS
+from search_spaces import Architecture, Decoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from torch import nn
+    from torch import Tensor, nn
 
+    from hw_cost_models.cost import Item, Kind
     from hw_cost_models.device import Device
     from nas.assembly import Assembly
     from nas.budget import Statistic
@@ -53,7 +55,7 @@ class Bench:
     ) -> Bench:
         """A bench whose moment is now: it times its anchors."""
         bench = cls(assembly, device, statistic, {}, rounds, tuple(anchors))
-        return replace(bench, anchors=bench.files({}, seed=0, memory=False).anchors)
+        return replace(bench, anchors=bench.measure({}, seed=0, memory=False).anchors)
 
     def anchors_to_dict(self) -> list[dict[str, Any]]:
         named = {a.name: a for a in self.anchor_architectures}
@@ -77,57 +79,91 @@ class Bench:
     def architectures(self, architectures: Sequence[Architecture], seed: int) -> list[dict[str, float]]:
         """Every metric of each architecture, untrained, in the same rounds."""
         with tempfile.TemporaryDirectory(prefix="dnas-bench-") as folder:
-            measurement = self.files(self._written(architectures, Path(folder)), seed)
-        return self._figures(architectures, measurement)
+            networks = self._written(architectures, Path(folder))
+            return self._figures(architectures, self.measure(networks, seed))
 
     def exported(self, architectures: Sequence[Architecture], seed: int) -> list[dict[str, float]]:
         """The same of each architecture, but of an export of the whole: slower, and what will be shipped."""
         with tempfile.TemporaryDirectory(prefix="dnas-bench-") as folder:
-            files = {a.name: Path(folder) / f"{a.name}.onnx" for a in architectures}
+            networks = {}
             for architecture in architectures:
-                self._export(architecture, files[architecture.name])
-            return self._figures(architectures, self.files(files, seed))
+                path = Path(folder) / f"{architecture.name}.onnx"
+                networks[architecture.name] = path, self._export(architecture, path)
+            return self._figures(architectures, self.measure(networks, seed))
 
-    def _export(self, architecture: Architecture, path: Path) -> None:
-        space = self.assembly.space
+    def _export(self, architecture: Architecture, path: Path) -> tuple[Tensor, ...]:
+        """Writes the file and gives what it runs on."""
+        module, inputs = self.assembly.whole(architecture)
+        outputs = len(module.state_names) if isinstance(module, Decoder) else 0
         export_onnx(
-            finalised(select(self.assembly.network, architecture)),
-            self.assembly.inputs,
+            module,
+            inputs,
             path,
-            dynamic=space.dynamic,
-            input_names=space.input_names,
-            output_names=space.output_names,
+            dynamic=self.assembly.space.dynamic,
+            input_names=[f"input_{i}" for i in range(len(inputs))],
+            output_names=[f"output_{i}" for i in range(1 + outputs)],
         )
+        return inputs
 
     def _figures(
         self, architectures: Sequence[Architecture], measurement: Measurement
     ) -> list[dict[str, float]]:
-        networks = {a.name: finalised(select(self.assembly.network, a)) for a in architectures}
-        return [
-            {
-                "latency_ms": self.latency(measurement, name),
-                "memory_mb": memory_mb(measurement, name),
-                "params_m": nonzero_parameters(network) / 1e6,
-            }
-            for name, network in networks.items()
-        ]
+        items = {a.name: self.assembly.whole(a) for a in architectures}
+        return [{**self.measured(measurement, name), **self.counted(item)} for name, item in items.items()]
 
-    def files(self, files: Mapping[str, Path], seed: int, memory: bool = True) -> Measurement:
-        """One fresh process that times these files beside the anchors, which are the measurement's own."""
+    @property
+    def kind(self) -> Kind:
+        return self.assembly.workload.kind
+
+    @property
+    def clock(self) -> str:
+        """The metric that this bench times."""
+        return next(m.name for m in METRICS if m.kind == self.kind and m.timed)
+
+    def measured(self, measurement: Measurement, name: str) -> dict[str, float]:
+        """The metrics that differ between two measurements of a network."""
+        figures = {self.clock: self.latency(measurement, name)}
+        return figures if self.kind != "forward" else {**figures, "memory_mb": memory_mb(measurement, name)}
+
+    def counted(self, item: Item) -> dict[str, float]:
+        """The metrics that a network has, measured or not."""
+        match self.kind:
+            case "forward":
+                return {"params_m": nonzero_parameters(item[0]) / 1e6}
+            case "decode":
+                return {"state_mb": self.assembly.state_bytes(item) / 1e6}
+            case "prefill":
+                return {}
+
+    def measure(
+        self, networks: Mapping[str, tuple[Path, tuple[Tensor, ...]]], seed: int, memory: bool = True
+    ) -> Measurement:
+        """One fresh process that times these files beside the anchors, which are the measurement's own.
+
+        With each file stands what it runs on.
+        """
         with tempfile.TemporaryDirectory(prefix="dnas-anchors-") as folder:
             anchors = self._written(self.anchor_architectures, Path(folder))
-            every = {**{f"anchor {name}": path for name, path in anchors.items()}, **files}
-            arrays = {name: feeds(path, self.assembly.inputs) for name, path in every.items()}
-            checked = files if memory else ()
-            found = measure(every, arrays, self.device, rounds=self.rounds, seed=seed, memory=checked)
+            every = {**{f"anchor {name}": network for name, network in anchors.items()}, **networks}
+            found = measure(
+                {name: path for name, (path, _) in every.items()},
+                {name: feeds(path, inputs) for name, (path, inputs) in every.items()},
+                self.device,
+                rounds=self.rounds,
+                seed=seed,
+                memory=networks if memory and self.kind == "forward" else (),
+            )
         return replace(found, anchors={name: found.timings[f"anchor {name}"] for name in anchors})
 
-    def _written(self, architectures: Sequence[Architecture], folder: Path) -> dict[str, Path]:
-        files = {a.name: folder / f"{a.name}.onnx" for a in architectures}
+    def _written(
+        self, architectures: Sequence[Architecture], folder: Path
+    ) -> dict[str, tuple[Path, tuple[Tensor, ...]]]:
+        networks = {}
         for architecture in architectures:
-            model = self.assembly.model(architecture)
-            write_atomic(files[architecture.name], model.SerializeToString())
-        return files
+            path = folder / f"{architecture.name}.onnx"
+            write_atomic(path, self.assembly.model(architecture).SerializeToString())
+            networks[architecture.name] = path, self.assembly.whole(architecture)[1]
+        return networks
 
     def drift(self, measurement: Measurement, name: str) -> float:
         """How much slower the machine is for a network of that latency than when the cost table was made.
@@ -149,6 +185,43 @@ class Bench:
     def latency(self, measurement: Measurement, name: str) -> float:
         """Milliseconds in the statistic of the limit, drift taken out."""
         return measurement.timings[name].at(self.statistic) / self.drift(measurement, name)
+
+
+@dataclass(frozen=True)
+class Benches:
+    """One bench for each workload that is limited, the plain forward's first."""
+
+    benches: tuple[Bench, ...]
+
+    @classmethod
+    def restore(
+        cls,
+        assemblies: Sequence[Assembly],
+        device: Device,
+        statistic: Statistic,
+        rounds: int,
+        stored: Sequence[Sequence[Mapping[str, Any]]],
+    ) -> Benches:
+        """Those of a run, from the anchors of each."""
+        return cls(
+            tuple(
+                Bench.restore(assembly, device, statistic, rounds, anchors)
+                for assembly, anchors in zip(assemblies, stored, strict=True)
+            )
+        )
+
+    def architectures(self, architectures: Sequence[Architecture], seed: int) -> list[dict[str, float]]:
+        """Every metric of each architecture; see `Bench.architectures`."""
+        return _merged([bench.architectures(architectures, seed) for bench in self.benches])
+
+    def exported(self, architectures: Sequence[Architecture], seed: int) -> list[dict[str, float]]:
+        """Every metric of each architecture; see `Bench.exported`."""
+        return _merged([bench.exported(architectures, seed) for bench in self.benches])
+
+
+def _merged(rows: Sequence[Sequence[dict[str, float]]]) -> list[dict[str, float]]:
+    """Rows of figures by workload, to one row for each network."""
+    return [{k: v for figures in network for k, v in figures.items()} for network in zip(*rows, strict=True)]
 
 
 def memory_mb(measurement: Measurement, name: str) -> float:

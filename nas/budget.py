@@ -11,7 +11,7 @@ from nas.errors import BadInputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from hw_cost_models.cost import Cost
+    from hw_cost_models.cost import Cost, Kind
 
 Statistic = Literal["p50", "p95"]
 
@@ -25,24 +25,35 @@ class Metric:
     title: str
     unit: str
     additive: Callable[[Cost], float]
-    peak: Callable[[Cost], float]
+    peak: Callable[[Cost], float] = lambda cost: 0.0
+    kind: Kind = "forward"
+    """The kind of workload whose costs it is read from."""
+
+    @property
+    def timed(self) -> bool:
+        """Whether it is measured by the clock, so that two measurements differ."""
+        return self.unit == "ms"
 
     def of(self, cost: Cost) -> float:
         return self.additive(cost) + self.peak(cost)
 
 
 METRICS = (
-    Metric("latency_ms", "latency", "ms", lambda cost: cost.latency_ms, lambda cost: 0.0),
+    Metric("latency_ms", "latency", "ms", lambda cost: cost.latency_ms),
+    Metric("prefill_ms", "time to first token", "ms", lambda cost: cost.latency_ms, kind="prefill"),
+    Metric("decode_ms", "time per token", "ms", lambda cost: cost.latency_ms, kind="decode"),
+    Metric("energy_mj", "energy", "mJ", lambda cost: cost.energy_mj),
     Metric(
         "memory_mb", "memory", "MB", lambda c: c.weight_bytes / 1e6, lambda c: c.peak_activation_bytes / 1e6
     ),
-    Metric("params_m", "parameters", "M", lambda cost: cost.parameters / 1e6, lambda cost: 0.0),
+    Metric("state_mb", "state", "MB", lambda cost: cost.state_bytes / 1e6, kind="decode"),
+    Metric("params_m", "parameters", "M", lambda cost: cost.parameters / 1e6),
 )
 
 
-def figures(cost: Cost) -> dict[str, float]:
-    """Every metric of a whole network's cost."""
-    return {metric.name: metric.of(cost) for metric in METRICS}
+def metric(name: str) -> Metric:
+    """The metric of that name."""
+    return next(metric for metric in METRICS if metric.name == name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +64,14 @@ class Budget:
     """
 
     latency_ms: float | None = None
+    prefill_ms: float | None = None
+    """Of a prompt as long as the context: the time to the first token."""
+    decode_ms: float | None = None
+    """Of one token after a context: the time per token."""
+    energy_mj: float | None = None
     memory_mb: float | None = None
+    state_mb: float | None = None
+    """What a language model keeps of a context: key-value cache, recurrent state."""
     params_m: float | None = None
 
     def __post_init__(self) -> None:
@@ -64,6 +82,12 @@ class Budget:
     def limits(self) -> dict[str, float]:
         """The limits that are set, by metric name."""
         return {f.name: v for f in fields(self) if (v := getattr(self, f.name)) is not None}
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of workload that the limits are on, the plain forward first and always."""
+        limited = {metric.kind for metric, _ in self.items()}
+        return ("forward", *(kind for kind in ("prefill", "decode") if kind in limited))
 
     def items(self) -> Iterator[tuple[Metric, float]]:
         limits = self.limits()

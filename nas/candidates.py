@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nas.budget import METRICS, Budget
+from nas.budget import Budget, metric
 from nas.cost_table import Correction, CostTable
 from nas.discretise import Scores
 from search_spaces import Architecture
@@ -198,15 +198,19 @@ def _tuned(
 
 
 def aim(table: CostTable, budget: Budget) -> Budget:
-    """What the solver works to, unless nothing fits there: latency is kept below by guard and residual.
+    """What the solver works to, unless nothing fits there: what is timed is kept below by guard and residual.
 
     Memory is aimed at its limit: how an arena fragments is not predicted, but it is the same in every
     process, so that a miss is found by the first measurement.
     """
-    if budget.latency_ms is None:
+    timed = {
+        limited.name: limit * (1 - min(GUARD + table.of(limited.kind).calibration.latency.residual, 0.1))
+        for limited, limit in budget.items()
+        if limited.timed
+    }
+    if not timed:
         return budget
-    margin = min(GUARD + table.calibration.latency.residual, 0.1)
-    aimed = replace(budget, latency_ms=budget.latency_ms * (1 - margin))
+    aimed = replace(budget, **timed)
     feasible = table.problem(aimed).best(Scores({})) is not None
     return aimed if feasible else budget
 
@@ -243,10 +247,10 @@ def _confirmed(
 
 
 def _misses(measured: Mapping[str, float], budget: Budget) -> Iterable[str]:
-    for metric, limit in budget.items():
-        guard = GUARD if metric.name == "latency_ms" else 0.0  # what is counted repeats exactly
-        if measured[metric.name] > limit * (1 - guard):
-            yield metric.name
+    for limited, limit in budget.items():
+        guard = GUARD if limited.timed else 0.0  # what is counted repeats exactly
+        if measured[limited.name] > limit * (1 - guard):
+            yield limited.name
 
 
 def _correct(
@@ -258,7 +262,7 @@ def _correct(
             continue
         assert candidate.measured is not None
         for name in _misses(candidate.measured, selection.budget):
-            metric = next(m for m in METRICS if m.name == name)
+            missed = metric(name)
             predicted = selection.table.figures(candidate.architecture)[name]
             limit = selection.budget.limits()[name]
             correction = Correction(
@@ -266,6 +270,6 @@ def _correct(
             )
             before, selection.table = selection.table, selection.table.corrected(correction)
             note(
-                f"attempt {attempt}: {metric.title} {candidate.measured[name]:.4g} {metric.unit} measured, "
+                f"attempt {attempt}: {missed.title} {candidate.measured[name]:.4g} {missed.unit} measured, "
                 f"{predicted:.4g} predicted: {'' if selection.table is before else 'corrected, '}cut off"
             )

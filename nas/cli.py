@@ -52,6 +52,12 @@ class ScheduleName(StrEnum):
     joint = "joint"
 
 
+class KindName(StrEnum):
+    forward = "forward"
+    prefill = "prefill"
+    decode = "decode"
+
+
 class StatisticName(StrEnum):
     p50 = "p50"
     p95 = "p95"
@@ -78,6 +84,15 @@ BatchOption = Annotated[
 LengthOption = Annotated[
     int, typer.Option("--length", min=1, help="Sequence length, priced and trained.", rich_help_panel="Where")
 ]
+ContextOption = Annotated[
+    int | None,
+    typer.Option(
+        "--context",
+        min=1,
+        help="Tokens of the prompt that is prefilled, or before the one that is decoded. Default: 1024.",
+        rich_help_panel="Where",
+    ),
+]
 StatisticOption = Annotated[
     StatisticName,
     typer.Option("--statistic", help="Of the latency: p95 for real-time use.", rich_help_panel="Where"),
@@ -103,10 +118,38 @@ def search(
             rich_help_panel="Budget (limits hold together)",
         ),
     ] = None,
+    prefill_ms: Annotated[
+        float | None,
+        typer.Option(
+            help="Time to the first token of a language model, after a prompt of --context tokens.",
+            rich_help_panel="Budget (limits hold together)",
+        ),
+    ] = None,
+    decode_ms: Annotated[
+        float | None,
+        typer.Option(
+            help="Time per token of a language model, after --context tokens.",
+            rich_help_panel="Budget (limits hold together)",
+        ),
+    ] = None,
+    energy_mj: Annotated[
+        float | None,
+        typer.Option(
+            help="Millijoules per inference, on devices whose profile tells them.",
+            rich_help_panel="Budget (limits hold together)",
+        ),
+    ] = None,
     memory_mb: Annotated[
         float | None,
         typer.Option(
             help="Weights plus the runtime's peak arena, in 10^6 bytes.",
+            rich_help_panel="Budget (limits hold together)",
+        ),
+    ] = None,
+    state_mb: Annotated[
+        float | None,
+        typer.Option(
+            help="What a language model keeps of --context tokens: key-value cache, recurrent state.",
             rich_help_panel="Budget (limits hold together)",
         ),
     ] = None,
@@ -120,6 +163,7 @@ def search(
     threads: ThreadsOption = None,
     batch: BatchOption = 1,
     length: LengthOption = 256,
+    context: ContextOption = None,
     statistic: StatisticOption = StatisticName.p50,
     preset: Annotated[
         Preset, typer.Option(help="How long to search.", rich_help_panel="How")
@@ -152,8 +196,19 @@ def search(
     """
     import nas
     from hw_cost_models.cost import Workload
+    from nas.settings import CONTEXT
 
-    budget = nas.Budget(latency_ms=latency_ms, memory_mb=memory_mb, params_m=params_m)
+    budget = nas.Budget(
+        latency_ms=latency_ms,
+        prefill_ms=prefill_ms,
+        decode_ms=decode_ms,
+        energy_mj=energy_mj,
+        memory_mb=memory_mb,
+        state_mb=state_mb,
+        params_m=params_m,
+    )
+    if context is not None and budget.kinds == ("forward",):
+        raise typer.BadParameter("--context needs one of --prefill-ms, --decode-ms, --state-mb to be limited")
     built, task = _space(space), _task(data, length)
     path = out or _next_run()
     with _bar() as bar:
@@ -165,6 +220,7 @@ def search(
             device=device,
             threads=threads,
             workload=Workload(batch=batch, length=length),
+            context=context or CONTEXT,
             statistic=statistic.value,
             preset=preset.value,
             controller=controller.value,
@@ -228,6 +284,13 @@ def cost(
     threads: ThreadsOption = None,
     batch: BatchOption = 1,
     length: LengthOption = 256,
+    kind: Annotated[
+        KindName,
+        typer.Option(
+            help="forward and prefill take --length tokens, decode takes one after --length.",
+            rich_help_panel="Where",
+        ),
+    ] = KindName.forward,
     statistic: StatisticOption = StatisticName.p50,
     as_json: JsonOption = False,
 ) -> None:
@@ -240,14 +303,13 @@ def cost(
 
     profile = load_device(device)
     profile = profile.with_threads(threads or profile.threads)
-    workload = Workload(batch=batch, length=length)
+    workload = Workload(batch, length, kind.value)
     with Bar(Console(stderr=True)) as bar:
         bar.plan(1)
         bar.phase("pricing every option")
         table, _ = price_on(
             profile,
             assembly_of(_space(space), workload),
-            workload,
             statistic.value,
             PRESETS["standard"].rounds,
             bar,

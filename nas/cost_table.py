@@ -10,13 +10,14 @@ architectures that were measured. How it comes about is in pricing.py.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from hw_cost_models.cost import Cost, Workload
-from nas.budget import Budget, Metric, Statistic, figures
+from hw_cost_models.cost import Cost, Kind, Workload
+from nas.budget import METRICS, Budget, Metric, Statistic, metric
 from nas.calibration import Calibration, Lift
 from nas.discretise import Constraint, Decision, Problem, Scores
+from nas.errors import BadInputError
 from search_spaces import Architecture
 
 if TYPE_CHECKING:
@@ -62,6 +63,19 @@ class CostTable:
     fixed: Cost
     calibration: Calibration
     corrections: tuple[Correction, ...] = ()
+    beside: Mapping[Kind, CostTable] = field(default_factory=dict)
+    """The same space under workloads of other kinds."""
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """What the table can tell."""
+        kinds = {self.workload.kind, *self.beside}
+        priced = {"energy_mj"} if any(cost.energy_mj for cost in self.options.values()) else set()
+        return tuple(m for m in METRICS if m.kind in kinds and (m.name != "energy_mj" or m.name in priced))
+
+    def of(self, kind: Kind) -> CostTable:
+        """The table of that kind of workload."""
+        return self if kind == self.workload.kind else self.beside[kind]
 
     @property
     def choices(self) -> dict[str, tuple[str, ...]]:
@@ -71,20 +85,29 @@ class CostTable:
         return found
 
     def cost(self, architecture: Architecture) -> Cost:
+        """Under this table's own workload."""
         return sum((self.options[decision] for decision in architecture.items()), start=self.fixed)
 
     def figures(self, architecture: Architecture) -> dict[str, float]:
         """Every metric of an architecture, as predicted."""
-        return figures(self.cost(architecture))
+        costs = {kind: self.of(kind).cost(architecture) for kind in (self.workload.kind, *self.beside)}
+        return {metric.name: metric.of(costs[metric.kind]) for metric in self.metrics}
 
     def constraint(self, metric: Metric, limit: float) -> Constraint:
+        """Raises BadInputError where the device's profile does not tell the metric."""
+        if metric not in self.metrics:
+            raise BadInputError(
+                f"{metric.name}: device {self.device!r} tells no {metric.title}; "
+                f"limit {', '.join(m.name for m in self.metrics)}"
+            )
+        table = self.of(metric.kind)
         return Constraint(
             metric.name,
             limit,
-            {d: metric.additive(cost) for d, cost in self.options.items()},
-            metric.additive(self.fixed),
-            {d: metric.peak(cost) for d, cost in self.options.items()},
-            metric.peak(self.fixed),
+            {d: metric.additive(cost) for d, cost in table.options.items()},
+            metric.additive(table.fixed),
+            {d: metric.peak(cost) for d, cost in table.options.items()},
+            metric.peak(table.fixed),
         )
 
     def problem(self, budget: Budget) -> Problem:
@@ -132,14 +155,22 @@ class CostTable:
         """
         if correction.measured <= correction.predicted:
             return self
-        corrected = replace(self, corrections=(*self.corrections, correction))
-        if correction.metric == "latency_ms":
+        recorded, kind = (
+            replace(self, corrections=(*self.corrections, correction)),
+            metric(correction.metric).kind,
+        )
+        if kind == self.workload.kind:
+            return recorded._dearer(correction)
+        return replace(recorded, beside={**self.beside, kind: self.of(kind)._dearer(correction)})
+
+    def _dearer(self, correction: Correction) -> CostTable:
+        if metric(correction.metric).timed:
             factor, taken = correction.measured / correction.predicted, set(correction.architecture.items())
             options = {d: _slower(c, factor) if d in taken else c for d, c in self.options.items()}
-            return replace(corrected, options=options, fixed=_slower(self.fixed, factor))
+            return replace(self, options=options, fixed=_slower(self.fixed, factor))
         if correction.metric == "memory_mb":
-            return replace(corrected, options=self._larger(correction))
-        return corrected
+            return replace(self, options=self._larger(correction))
+        return self
 
     def _larger(self, correction: Correction) -> dict[Decision, Cost]:
         """Raises the peak of the largest option taken, wherever else the same option stands, too."""
@@ -171,6 +202,7 @@ class CostTable:
             "fixed": _readable(self.fixed),
             "calibration": self.calibration.to_dict(),
             "corrections": [correction.to_dict() for correction in self.corrections],
+            "beside": {kind: table.to_dict() for kind, table in self.beside.items()},
         }
 
     @classmethod
@@ -188,6 +220,7 @@ class CostTable:
                 Correction(**{**c, "architecture": Architecture(c["architecture"])})
                 for c in data["corrections"]
             ),
+            beside={kind: cls.from_dict(table) for kind, table in data["beside"].items()},
         )
 
 
@@ -196,12 +229,15 @@ def _slower(cost: Cost, factor: float) -> Cost:
 
 
 def _readable(cost: Cost) -> dict[str, float]:
+    """Energy and state only where there are any."""
+    told = {"energy_mj": cost.energy_mj, "state_mb": cost.state_bytes / 1e6}
     return {
         "latency_ms": cost.latency_ms,
         "weight_mb": cost.weight_bytes / 1e6,
         "peak_activation_mb": cost.peak_activation_bytes / 1e6,
         "params_m": cost.parameters / 1e6,
         "flops": cost.flops,
+        **{name: figure for name, figure in told.items() if figure},
     }
 
 
@@ -213,4 +249,6 @@ def _cost(data: Mapping[str, float]) -> Cost:
         peak_activation_bytes=round(data["peak_activation_mb"] * 1e6),
         parameters=round(data["params_m"] * 1e6),
         flops=data["flops"],
+        energy_mj=data.get("energy_mj", 0.0),
+        state_bytes=round(data.get("state_mb", 0.0) * 1e6),
     )

@@ -1,21 +1,34 @@
-"""Export: the winner as an ONNX file that says what PyTorch says, for any batch and length."""
+"""Export: the winner as ONNX files that say what PyTorch says, for any batch, length and context.
+
+`winner.onnx` takes whole sequences. Where a search limits what a token takes, `winner-decode.onnx` stands
+beside it: one token and the state before it, `past_key_values.<block>.<name>`, to the output and the state
+after it, `present.<block>.<name>`, where blocks are numbered in order.
+"""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hw_cost_models.export import export_onnx
-from hw_cost_models.files import write_atomic
+from hw_cost_models.files import digest, write_atomic
 from nas.errors import VerificationError
-from search_spaces import SearchSpace, finalised
+from search_spaces import Decoder, SearchSpace, finalised
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
+
+    import numpy as np
+
+    from hw_cost_models.cost import Kind
+    from nas.assembly import Assembly
+
+    Array = np.ndarray[Any, Any]
 
 TOLERANCE = 1e-4
 """Largest absolute difference of outputs between ONNX Runtime and PyTorch."""
@@ -31,34 +44,80 @@ class Parity:
         return {"max_difference": self.max_difference, "shapes": [list(shape) for shape in self.shapes]}
 
 
+def file_of(kind: Kind) -> str:
+    """The file that runs such a workload."""
+    return "winner-decode.onnx" if kind == "decode" else "winner.onnx"
+
+
+def export_winner(network: nn.Module, assemblies: Sequence[Assembly], folder: Path) -> dict[str, Any]:
+    """Writes the file of every workload into the folder; how well each agrees, and its digest."""
+    forward, *others = assemblies
+    shape = forward.workload.batch, forward.workload.length
+    path = folder / file_of("forward")
+    told = _told(export_network(network, forward.space, shape, path), path)
+    for assembly in others:
+        if assembly.decodes:
+            path = folder / file_of("decode")
+            told["decode"] = _told(export_decoder(network, assembly, path), path)
+    return told
+
+
+def _told(parity: Parity, path: Path) -> dict[str, Any]:
+    return {**parity.to_dict(), "onnx_sha256": digest(path.read_bytes())}
+
+
 def export_network(network: nn.Module, space: SearchSpace, shape: tuple[int, int], path: Path) -> Parity:
     """Writes the file only when it is valid and agrees with PyTorch.
 
     `shape` is the workload's (batch, length). Raises VerificationError when ONNX's checker refuses the file
     or an output differs by more than TOLERANCE.
     """
+    final = finalised(network).eval()
+    with _checked(
+        final, space.example_inputs(*shape), path, space.input_names, space.output_names, space.dynamic
+    ) as draft:
+        return check_parity(final, space, draft, _shapes(*shape))
+
+
+def export_decoder(network: nn.Module, assembly: Assembly, path: Path) -> Parity:
+    """Writes the decode step of a language model, by the same conditions as `export_network`."""
+    final = finalised(network).eval()
+    decoder = Decoder(final)
+    blocks = enumerate(decoder.blocks.values())
+    names = [f"{number}.{name}" for number, block in blocks for name in block.state_names]
+    space = assembly.space
+    inputs = (*space.input_names, *(f"past_key_values.{name}" for name in names))
+    outputs = (*space.output_names, *(f"present.{name}" for name in names))
+    state = decoder.state(assembly.workload.batch, assembly.workload.length)
+    with _checked(decoder, (*assembly.inputs, *state), path, inputs, outputs, space.dynamic) as draft:
+        return check_steps(final, decoder, space, draft, ((assembly.workload.batch, 40), (3, 7)))
+
+
+@contextmanager
+def _checked(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    path: Path,
+    input_names: Sequence[str],
+    output_names: Sequence[str],
+    dynamic: Mapping[int, str],
+) -> Iterator[Path]:
+    """A draft of the file; it takes the file's place when nothing was found against it."""
     import onnx
 
-    final = finalised(network).eval()
     draft = path.with_name(f".{path.name}.draft")
     try:
         export_onnx(
-            final,
-            space.example_inputs(*shape),
-            draft,
-            dynamic=space.dynamic,
-            input_names=space.input_names,
-            output_names=space.output_names,
+            module, inputs, draft, dynamic=dynamic, input_names=input_names, output_names=output_names
         )
         try:
             onnx.checker.check_model(str(draft), full_check=True)
         except onnx.checker.ValidationError as error:
             raise VerificationError(f"the exported file is not valid ONNX: {error}") from None
-        parity = check_parity(final, space, draft, _shapes(*shape))
+        yield draft
         write_atomic(path, draft.read_bytes())
     finally:
         draft.unlink(missing_ok=True)
-    return parity
 
 
 def _shapes(batch: int, length: int) -> tuple[tuple[int, int], ...]:
@@ -70,26 +129,62 @@ def check_parity(
     network: nn.Module, space: SearchSpace, path: Path, shapes: Sequence[tuple[int, int]]
 ) -> Parity:
     """Compares the file in ONNX Runtime with the network. Raises VerificationError beyond TOLERANCE."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = _session(path)
     worst = 0.0
     for shape in shapes:
         inputs = space.example_inputs(*shape)
+        place = f"batch {shape[0]}, length {shape[1]}"
         with torch.no_grad():
             expected = network(*inputs)
-        fed = {name: tensor.numpy() for name, tensor in zip(space.input_names, inputs, strict=True)}
-        try:
-            (found,) = session.run(None, fed)
-        except Exception as error:  # the runtime has an exception for each of its status codes
-            said = " ".join(str(error).split())
-            place = f"batch {shape[0]}, length {shape[1]}"
-            raise VerificationError(f"{path.name} does not run at {place}: {said}") from None
-        difference = float((torch.from_numpy(found) - expected).abs().max())
-        if not difference <= TOLERANCE:
-            raise VerificationError(
-                f"{path.name} differs from PyTorch by {difference:.2g} at batch {shape[0]}, "
-                f"length {shape[1]}; at most {TOLERANCE:g} is allowed"
-            )
-        worst = max(worst, difference)
+        (found,) = _run(session, [tensor.numpy() for tensor in inputs], path, place)
+        worst = max(worst, _difference(found, expected, path, place))
     return Parity(worst, tuple(shapes))
+
+
+def check_steps(
+    network: nn.Module,
+    decoder: Decoder,
+    space: SearchSpace,
+    path: Path,
+    shapes: Sequence[tuple[int, int]],
+) -> Parity:
+    """Runs the file token by token, from no state on, and compares with the network over whole sequences."""
+    session = _session(path)
+    worst = 0.0
+    for batch, length in shapes:
+        (tokens,) = space.example_inputs(batch, length)
+        with torch.no_grad():
+            expected = network(tokens)
+        state = [tensor.numpy() for tensor in decoder.state(batch)]
+        for position in range(length):
+            place = f"batch {batch}, token {position}"
+            fed = [tokens[:, position : position + 1].numpy(), *state]
+            output, *state = _run(session, fed, path, place)
+            worst = max(worst, _difference(output[:, 0], expected[:, position], path, place))
+    return Parity(worst, tuple(shapes))
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+
+
+def _run(session: Any, inputs: Sequence[Array], path: Path, place: str) -> list[Array]:
+    names = [value.name for value in session.get_inputs()]
+    try:
+        found: list[Array] = session.run(None, dict(zip(names, inputs, strict=True)))
+    except Exception as error:  # the runtime has an exception for each of its status codes
+        said = " ".join(str(error).split())
+        raise VerificationError(f"{path.name} does not run at {place}: {said}") from None
+    return found
+
+
+def _difference(found: Array, expected: Tensor, path: Path, place: str) -> float:
+    difference = float((torch.from_numpy(found) - expected).abs().max())
+    if not difference <= TOLERANCE:
+        raise VerificationError(
+            f"{path.name} differs from PyTorch by {difference:.2g} at {place}; "
+            f"at most {TOLERANCE:g} is allowed"
+        )
+    return difference

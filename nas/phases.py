@@ -19,7 +19,7 @@ from hw_cost_models.cost import Workload
 from hw_cost_models.device import load_device
 from hw_cost_models.files import digest, write_atomic, write_json
 from nas.baselines import random_architectures, uniform_architecture
-from nas.bench import Bench, nonzero_parameters
+from nas.bench import Benches
 from nas.bilevel import Bilevel
 from nas.budget import Budget, Statistic
 from nas.candidates import Candidate, Selection, Source, aim, choose
@@ -29,17 +29,17 @@ from nas.discretise import Scores
 from nas.environment import environment
 from nas.errors import BadInputError, InfeasibleBudgetError
 from nas.evaluate import evaluate, shared_loss
-from nas.export import export_network
+from nas.export import export_winner
 from nas.outcome import Outcome, write_report
 from nas.pricing import assembly_of, price_on
 from nas.progress import Progress, Silent
 from nas.run import Run, generator, pack_tensors
 from nas.sampling import FairSampler
 from nas.scores import FittedScores, fit_scores
-from nas.settings import PRESETS, Effort, Schedule, Settings
+from nas.settings import CONTEXT, PRESETS, Effort, Schedule, Settings
 from nas.supernet import Supernet
 from nas.train import Training, train, tuned_loss
-from nas.verify import PROCESSES, Verification, verify
+from nas.verify import PROCESSES, Verification, verify_all
 from search_spaces import Architecture, SearchSpace, Task, finalised, select
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def search(
     device: str = "local",
     threads: int | None = None,
     workload: Workload | None = None,
+    context: int = CONTEXT,
     statistic: Statistic = "p50",
     preset: str = "standard",
     effort: Effort | None = None,
@@ -92,7 +93,9 @@ def search(
 ) -> Result:
     """Searches `space` under `budget` (default: half of the dearest architecture's latency) into `out`.
 
-    `effort` overrides the preset. `data` is only stored, so that the command line can resume.
+    `workload` is the forward that `latency_ms` and `memory_mb` are of; `prefill_ms`, `decode_ms` and
+    `state_mb` are those of a context of that many tokens. `effort` overrides the preset. `data` is only
+    stored, so that the command line can resume.
 
     Raises BadInputError for values that cannot be used or an `out` that is not empty, InfeasibleBudgetError
     before any training when nothing meets the budget, VerificationError when the exported file disagrees
@@ -113,6 +116,7 @@ def search(
         workload=workload or Workload(),
         statistic=statistic,
         budget=budget,
+        context=context,
         preset=preset,
         effort=effort or PRESETS[preset],
         controller=controller,
@@ -165,7 +169,7 @@ class _Search:
         self.run, self.space, self.task, self.settings, self.progress = run, space, task, settings, progress
         self.device = load_device(settings.device).with_threads(settings.threads)
         self.effort = settings.effort
-        self.assembly = assembly_of(space, settings.workload)
+        self.assemblies = [assembly_of(space, workload) for workload in settings.workloads]
 
     def finish(self) -> None:
         joint, here = self.settings.schedule == "joint", self.device.roofline is None
@@ -199,26 +203,27 @@ class _Search:
         settings = self.settings
 
         def compute() -> dict[str, Any]:
-            table, bench = price_on(
-                self.device,
-                self.assembly,
-                settings.workload,
-                settings.statistic,
-                self.effort.rounds,
-                self.progress,
-            )
-            return {**table.to_dict(), "anchors": bench.anchors_to_dict() if bench else []}
+            priced = [
+                price_on(self.device, assembly, settings.statistic, self.effort.rounds, self.progress)
+                for assembly in self.assemblies
+            ]
+            (table, _), *others = priced
+            table = replace(table, beside={other.workload.kind: other for other, _ in others})
+            anchors = [bench.anchors_to_dict() if bench else [] for _, bench in priced]
+            return {**table.to_dict(), "anchors": anchors}
 
         with self._phase("pricing every option"):
             return CostTable.from_dict(self.run.once("cost_table.json", compute))
 
     @property
-    def bench(self) -> Bench | None:
+    def benches(self) -> Benches | None:
         """None for a device that is not here."""
         if self.device.roofline is not None:
             return None
         stored = self.run.read("cost_table.json")["anchors"]
-        return Bench.restore(self.assembly, self.device, self.settings.statistic, self.effort.rounds, stored)
+        return Benches.restore(
+            self.assemblies, self.device, self.settings.statistic, self.effort.rounds, stored
+        )
 
     # ---------------------------------------------------------------- 1, 2 train, differentiate
 
@@ -260,7 +265,7 @@ class _Search:
     # ------------------------------------------------------------------------------ 4 measure
 
     def choose(self, supernet: Supernet, table: CostTable, budget: Budget, scores: FittedScores) -> Selection:
-        bench, seed = self.bench, self.settings.seed
+        benches, seed = self.benches, self.settings.seed
         batches = self._ranking_batches()
 
         def tuned(architecture: Architecture) -> float:
@@ -278,8 +283,8 @@ class _Search:
                 },
                 lambda architecture: shared_loss(supernet.network, architecture, self.task, batches),
                 tuned,
-                None if bench is None else partial(bench.architectures, seed=seed),
-                None if bench is None else partial(bench.exported, seed=seed),
+                None if benches is None else partial(benches.architectures, seed=seed),
+                None if benches is None else partial(benches.exported, seed=seed),
                 self.run.once,
                 proposals=self.effort.candidates,
                 measured=self.effort.measured,
@@ -309,10 +314,11 @@ class _Search:
             return self.run.once("baselines.json", compute)
 
     def _with_measurements(self, rivals: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        if self.bench is None:
+        benches = self.benches
+        if benches is None:
             return {name: {**entry, "measured": None} for name, entry in rivals.items()}
         architectures = [Architecture(entry["architecture"]) for entry in rivals.values()]
-        figures = self.bench.architectures(list(dict.fromkeys(architectures)), self.settings.seed)
+        figures = benches.architectures(list(dict.fromkeys(architectures)), self.settings.seed)
         measured = dict(zip(dict.fromkeys(architectures), figures, strict=True))
         return {
             name: {**entry, "measured": measured[architecture]}
@@ -349,23 +355,21 @@ class _Search:
     def export_and_verify(
         self, winner: Trained, budget: Budget
     ) -> tuple[dict[str, Any], Verification | None]:
-        path, workload = self.run.path / "winner.onnx", self.settings.workload
         with self._phase("exporting the winner"):
 
             def export() -> dict[str, Any]:
-                parity = export_network(winner.network, self.space, (workload.batch, workload.length), path)
-                return {**parity.to_dict(), "onnx_sha256": digest(path.read_bytes())}
+                return export_winner(winner.network, self.assemblies, self.run.path)
 
             parity = self.run.once("export.json", export)
-        bench = self.bench
-        if bench is None:
+        benches = self.benches
+        if benches is None:
             return parity, None
         with self._phase("verifying in fresh processes"):
-            self.progress.start(PROCESSES)
-            params_m = nonzero_parameters(finalised(winner.network)) / 1e6
+            self.progress.start(PROCESSES * len(benches.benches))
 
             def measure() -> dict[str, Any]:
-                return verify(path, params_m, budget, bench, self.progress.advance).to_dict()
+                network, advance = finalised(winner.network), self.progress.advance
+                return verify_all(network, self.run.path, budget, benches, advance).to_dict()
 
             return parity, Verification.from_dict(self.run.once("verification.json", measure))
 

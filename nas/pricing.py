@@ -47,23 +47,18 @@ EXACT_ARCHITECTURES = 4
 def assembly_of(space: SearchSpace, workload: Workload) -> Assembly:
     """The space's parts, exported at most once on this machine."""
     exports = ExportCache(cache_folder(), space.dynamic)
-    return Assembly(space, workload.batch, workload.length, exports)
+    return Assembly(space, workload, exports)
 
 
 def price_on(
-    device: Device,
-    assembly: Assembly,
-    workload: Workload,
-    statistic: Statistic,
-    rounds: int,
-    progress: Progress,
+    device: Device, assembly: Assembly, statistic: Statistic, rounds: int, progress: Progress
 ) -> tuple[CostTable, Bench | None]:
     """The cost table of a space: measured where the device is this machine, by roofline elsewhere.
 
     Where it is measured, the second is the bench that states later measurements as of this table.
     """
     if device.roofline is not None:
-        return price_space(assembly, RooflineModel(device), device, workload, statistic), None
+        return price_space(assembly, RooflineModel(device), device, statistic), None
 
     def report(done: int, total: int) -> None:
         if done == 1:
@@ -72,7 +67,7 @@ def price_on(
 
     dynamic = assembly.space.dynamic
     model = LatencyTable(device, dynamic=dynamic, export=assembly.export, rounds=rounds, progress=report)
-    table = price_space(assembly, model, device, workload, statistic)
+    table = price_space(assembly, model, device, statistic)
     for warning in model.warnings:
         progress.note(warning)
     return _levelled(table, assembly, device, rounds)
@@ -96,7 +91,7 @@ def _levelled(table: CostTable, assembly: Assembly, device: Device, rounds: int)
 
 
 def price_space(
-    assembly: Assembly, model: CostModel, device: Device, workload: Workload, statistic: Statistic = "p50"
+    assembly: Assembly, model: CostModel, device: Device, statistic: Statistic = "p50"
 ) -> CostTable:
     """The cost table of a space; `statistic` is the one that limits are stated in."""
     parts = {decision: assembly.option(decision) for decision in assembly.decisions}
@@ -110,14 +105,17 @@ def price_space(
     together = {**distinct, **{whole.name: item for whole, item in zip(wholes, networks, strict=True)}}
     latency, peak = model.latency_ms(together, "p10"), model.peak_bytes(together)
 
-    costs = model.price(distinct)
+    costs = {
+        key: replace(cost, state_bytes=assembly.state_bytes(distinct[key]))
+        for key, cost in model.price(distinct).items()
+    }
     alone = {d: _without(costs[keys[d]], latency[_identity(parts[d][1][0])]) for d in parts}
     options = {
         decision: _apart(cost, [alone[p, o] for p, o in inside.items() if assembly.nesting[p] == decision])
         for decision, cost in alone.items()
         for inside in [assembly.first_inside(decision)]
     }
-    rest = _rest(options, assembly)
+    rest = _rest(options, assembly, model)
 
     times = LatencyFit(
         {keys[d]: cost.latency_ms for d, cost in options.items()},
@@ -134,7 +132,7 @@ def price_space(
     return CostTable(
         device=device.name,
         threads=device.threads,
-        workload=workload,
+        workload=assembly.workload,
         statistic=statistic,
         options={
             d: replace(
@@ -176,13 +174,15 @@ def _apart(cost: Cost, inner: list[Cost]) -> Cost:
     return replace(
         cost,
         latency_ms=max(0.0, cost.latency_ms - sum(c.latency_ms for c in inner)),
+        energy_mj=max(0.0, cost.energy_mj - sum(c.energy_mj for c in inner)),
+        state_bytes=cost.state_bytes - sum(c.state_bytes for c in inner),
         flops=cost.flops - sum(c.flops for c in inner),
         weight_bytes=cost.weight_bytes - sum(c.weight_bytes for c in inner),
         parameters=cost.parameters - sum(c.parameters for c in inner),
     )
 
 
-def _rest(options: Mapping[Decision, Cost], assembly: Assembly) -> Cost:
+def _rest(options: Mapping[Decision, Cost], assembly: Assembly, model: CostModel) -> Cost:
     """The network without its options: what is counted, which is the same whatever they are, and the peak
     where theirs are smallest. Its latency comes from the calibration."""
     taken: dict[str, str] = {}
@@ -190,9 +190,13 @@ def _rest(options: Mapping[Decision, Cost], assembly: Assembly) -> Cost:
         outer = assembly.nesting[path]
         if outer is None or taken.get(outer[0]) == outer[1]:
             taken[path] = min(choice.options, key=lambda o: options[path, o].peak_activation_bytes)
-    whole, parts = static_cost(*assembly.whole(Architecture(taken))), [options[d] for d in taken.items()]
+    item, parts = assembly.whole(Architecture(taken)), [options[d] for d in taken.items()]
+    whole = static_cost(*item)
+    energy = model.price({"rest": item})["rest"].energy_mj if any(c.energy_mj for c in parts) else 0.0
     return replace(
         whole,
+        energy_mj=max(0.0, energy - sum(c.energy_mj for c in parts)),
+        state_bytes=assembly.state_bytes(item) - sum(c.state_bytes for c in parts),
         flops=whole.flops - sum(c.flops for c in parts),
         weight_bytes=whole.weight_bytes - sum(c.weight_bytes for c in parts),
         parameters=whole.parameters - sum(c.parameters for c in parts),

@@ -73,6 +73,9 @@ _STANDARD = Effort(
     train_steps=400,
 )
 
+CONTEXT = 1024
+"""How many tokens a limit on prefill or decode is for, where nothing is said."""
+
 PRESETS: Mapping[str, Effort] = {
     "quick": replace(
         _STANDARD,
@@ -116,12 +119,20 @@ class Settings:
     statistic: Statistic
     budget: Budget | None
     """None: half of the dearest architecture's latency."""
+    context: int
+    """Tokens of the prompt that is prefilled, and before the token that is decoded."""
     preset: str
     effort: Effort
     controller: str
     schedule: Schedule
     seed: int
     training_threads: int
+
+    @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """What is priced: the forward, and what else the budget limits."""
+        kinds = self.budget.kinds[1:] if self.budget else ()
+        return (self.workload, *(Workload(self.workload.batch, self.context, kind) for kind in kinds))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

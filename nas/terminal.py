@@ -16,6 +16,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from nas.budget import METRICS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from hw_cost_models.device import Device
     from nas.cost_table import CostTable
 
-_METRICS = {"latency_ms": ("latency", "ms"), "memory_mb": ("memory", "MB"), "params_m": ("parameters", "M")}
 _COLOUR = {"within": "green", "over": "red", "undecided": "yellow", "predicted, not verified": "yellow"}
 
 
@@ -91,17 +92,19 @@ def verdict_table(result: Mapping[str, Any]) -> Table:
     for column in ("", "", "target", "predicted", "measured", ""):
         table.add_column(column, justify="left" if not column else "right", style=None)
     measured, verification = result["measured"] or {}, result["verification"] or {}
-    for metric, (title, unit) in _METRICS.items():
-        limit = result["budget"].get(metric)
+    for metric in METRICS:
+        if metric.name not in result["predicted"]:
+            continue
+        limit = result["budget"].get(metric.name)
         verdict = verification.get("verdicts", {}).get(
-            metric, result["verdict"] if limit and not measured else ""
+            metric.name, result["verdict"] if limit and not measured else ""
         )
         table.add_row(
-            title,
-            unit,
+            metric.title,
+            metric.unit,
             _figure(limit),
-            _figure(result["predicted"].get(metric)),
-            _figure(measured.get(metric)),
+            _figure(result["predicted"].get(metric.name)),
+            _figure(measured.get(metric.name)),
             f"[{_COLOUR[verdict]}]{verdict}[/]" if verdict else "",
         )
     return table

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from hw_cost_models.cost import Cost
-from nas.budget import METRICS, Budget, figures
+from nas.budget import METRICS, Budget, metric
 from nas.errors import BadInputError
 
 
@@ -28,6 +28,14 @@ def test_limits_that_are_set() -> None:
 
 
 def test_figures_by_hand() -> None:
-    cost = Cost(latency_ms=1.5, weight_bytes=2e6, parameters=3e5, peak_activation_bytes=5e5, flops=7)
-    assert figures(cost) == pytest.approx({"latency_ms": 1.5, "memory_mb": 2.5, "params_m": 0.3})
-    assert all(metric.name.endswith("_" + metric.unit.lower()) for metric in METRICS)
+    more = {"energy_mj": 4.0, "state_bytes": 2e4}
+    cost = Cost(latency_ms=1.5, weight_bytes=2e6, parameters=3e5, peak_activation_bytes=5e5, flops=7, **more)
+    expected = {"latency_ms": 1.5, "memory_mb": 2.5, "params_m": 0.3, "energy_mj": 4.0, "state_mb": 0.02}
+    assert {name: metric(name).of(cost) for name in expected} == pytest.approx(expected)
+    assert all(m.name.endswith("_" + m.unit.lower()) for m in METRICS)
+
+
+def test_the_kinds_of_workload_that_are_limited() -> None:
+    assert Budget(latency_ms=1, params_m=1).kinds == ("forward",)
+    assert Budget(decode_ms=1, prefill_ms=2).kinds == ("forward", "prefill", "decode")
+    assert Budget(state_mb=1).kinds == ("forward", "decode")

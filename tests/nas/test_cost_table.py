@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw_cost_models.cost import Cost
-from nas.budget import METRICS, Budget, figures
+from hw_cost_models.cost import Cost, Workload
+from nas import budget as budgets
+from nas.budget import Budget
 from nas.cost_table import Correction, CostTable
 from nas.discretise import Scores
+from nas.errors import BadInputError
 from tests.nas.toys import COSTS, FIRST, FIXED, INNER, OPTIONS, SECOND, architecture, architectures, toy_table
 
 if TYPE_CHECKING:
@@ -37,7 +39,6 @@ def test_figures_by_hand(taken: Architecture, latency_ms: float, memory_mb: floa
     table = toy_table()
     expected = {"latency_ms": latency_ms, "memory_mb": memory_mb, "params_m": params_m}
     assert table.figures(taken) == pytest.approx(expected)
-    assert figures(table.cost(taken)) == table.figures(taken)
 
 
 def test_choices_in_the_order_of_the_network() -> None:
@@ -57,8 +58,37 @@ def test_dearest_by_brute_force() -> None:
 @pytest.mark.parametrize("taken", architectures(), ids=lambda a: "-".join(a.values()))
 def test_constraints_agree_with_figures(taken: Architecture) -> None:
     table = toy_table()
-    for metric in METRICS:
-        assert table.constraint(metric, 1.0).of(taken) == pytest.approx(table.figures(taken)[metric.name])
+    for told in table.metrics:
+        assert table.constraint(told, 1.0).of(taken) == pytest.approx(table.figures(taken)[told.name])
+
+
+def _with_decode() -> CostTable:
+    """Beside the forward, a decode that takes a tenth of the time and keeps 1 kB for each option."""
+    workload = Workload(1, 512, "decode")
+    costs = {
+        d: replace(c, latency_ms=c.latency_ms / 10, state_bytes=1000 * (c.flops > 0))
+        for d, c in COSTS.items()
+    }
+    return replace(toy_table(), beside={"decode": replace(toy_table(), workload=workload, options=costs)})
+
+
+def test_a_workload_beside_is_another_figure_and_another_limit() -> None:
+    table = _with_decode()
+    assert table.figures(WIDE) == pytest.approx(
+        {**toy_table().figures(WIDE), "decode_ms": 1.0 + 0.8, "state_mb": 0.003}
+    )
+    best = table.problem(Budget(latency_ms=20.0, decode_ms=1.5)).best(Scores(dict.fromkeys(COSTS, 1.0)))
+    assert best is not None
+    assert table.figures(best.architecture)["decode_ms"] <= 1.5
+    corrected = table.corrected(Correction(WIDE, "decode_ms", 1.8, 3.6))
+    assert corrected.figures(WIDE)["decode_ms"] == pytest.approx(3.6)
+    assert corrected.figures(WIDE)["latency_ms"] == table.figures(WIDE)["latency_ms"]
+    assert CostTable.from_dict(json.loads(json.dumps(corrected.to_dict()))) == corrected
+
+
+def test_a_limit_that_the_table_cannot_tell() -> None:
+    with pytest.raises(BadInputError, match=r"energy_mj: device .* tells no energy; limit latency_ms"):
+        toy_table().constraint(budgets.metric("energy_mj"), 1.0)
 
 
 def test_the_solver_works_within_the_budget() -> None:

@@ -101,7 +101,7 @@ def test_the_result_says_what_was_found(result: Result) -> None:
     assert Architecture(summary["architecture"]) == result.architecture
     table = CostTable.from_dict(read_json(result.path / "cost_table.json"))
     assert summary["predicted"] == table.figures(result.architecture)
-    assert summary["predicted"].keys() == {"latency_ms", "memory_mb", "params_m"}
+    assert summary["predicted"].keys() == {"latency_ms", "energy_mj", "memory_mb", "params_m"}
     half = 0.5 * table.figures(table.dearest())["latency_ms"]
     assert summary["budget"] == {"latency_ms": pytest.approx(half)}
     assert summary["predicted"]["latency_ms"] <= half
@@ -193,7 +193,7 @@ def quick_export(monkeypatch: pytest.MonkeyPatch) -> None:
         path.write_bytes(b"not a model")
         return Parity(0.0, (shape,))
 
-    monkeypatch.setattr(module, "export_network", write)
+    monkeypatch.setattr("nas.export.export_network", write)
 
 
 def _toy(path: Path, **changes: Any) -> Result:

@@ -104,7 +104,7 @@ ROWS = {
 
 
 def _assembly(network: nn.Module, folder: Path) -> Assembly:
-    return Assembly(SearchSpace("fake", network, toy_inputs), 2, 1, ExportCache(folder, {0: "batch"}))
+    return Assembly(SearchSpace("fake", network, toy_inputs), WORKLOAD, ExportCache(folder, {0: "batch"}))
 
 
 @pytest.fixture
@@ -117,20 +117,20 @@ LOCAL, WORKLOAD = load_device("local"), Workload(2, 1)
 
 def test_known_costs_are_found(assembly: Assembly) -> None:
     """The p50 of a whole network lies 10 % above its p10, and so does every figure of the table."""
-    table = price_space(assembly, FakeModel(), LOCAL, WORKLOAD, "p50")
+    table = price_space(assembly, FakeModel(), LOCAL, "p50")
     found = {d: c.latency_ms for d, c in table.options.items()}
     assert found == pytest.approx({d: 1.1 * ms for d, ms in TRUE_MS.items()}, rel=1e-3, abs=1e-9)
     assert table.fixed.latency_ms == pytest.approx(1.1 * (5.0 + OVERHEAD_MS), rel=1e-3)
     assert table.calibration.latency.residual < 1e-3
     assert (table.device, table.threads, table.workload, table.statistic) == ("local", 1, WORKLOAD, "p50")
-    p10 = price_space(assembly, FakeModel(), LOCAL, WORKLOAD, "p95")
+    p10 = price_space(assembly, FakeModel(), LOCAL, "p95")
     assert p10.fixed.latency_ms == pytest.approx(5.0 + OVERHEAD_MS, rel=1e-3)
 
 
 def test_whole_networks_that_are_slower_than_their_parts(assembly: Assembly) -> None:
     """One scale, 20 %, and noise of 0.5 %: every whole architecture is predicted within 2 %."""
     model = FakeModel(scale=1.2, noise=0.005)
-    table = price_space(assembly, model, LOCAL, WORKLOAD, "p50")
+    table = price_space(assembly, model, LOCAL, "p50")
     for taken in architectures():
         true = 1.1 * (OVERHEAD_MS + 1.2 * (5.0 + sum(TRUE_MS[d] for d in taken.items())))
         assert table.figures(taken)["latency_ms"] == pytest.approx(true, rel=0.02)
@@ -138,7 +138,7 @@ def test_whole_networks_that_are_slower_than_their_parts(assembly: Assembly) -> 
 
 
 def test_what_is_counted_is_exact(assembly: Assembly) -> None:
-    table = price_space(assembly, FakeModel(noise=0.05), LOCAL, WORKLOAD, "p50")
+    table = price_space(assembly, FakeModel(noise=0.05), LOCAL, "p50")
     for decision, cost in table.options.items():
         rows = ROWS.get(decision, 0)
         assert (cost.parameters, cost.weight_bytes) == (4 * rows, 16 * rows)
@@ -155,7 +155,7 @@ def test_what_is_counted_is_exact(assembly: Assembly) -> None:
 
 def test_peaks_follow_the_largest_part(assembly: Assembly) -> None:
     """The fake runtime needs twice what tracing counts."""
-    table = price_space(assembly, FakeModel(), LOCAL, WORKLOAD, "p50")
+    table = price_space(assembly, FakeModel(), LOCAL, "p50")
     for taken in architectures():
         true = 2 * static_cost(select(assembly.network, taken), assembly.inputs).peak_activation_bytes
         assert table.cost(taken).peak_activation_bytes == pytest.approx(true, rel=0.35)
@@ -176,7 +176,7 @@ class Repeated(nn.Module):
 
 def test_options_of_one_structure_share_one_price(tmp_path: Path) -> None:
     model = FakeModel(noise=0.02)
-    table = price_space(_assembly(Repeated(), tmp_path), model, LOCAL, WORKLOAD, "p50")
+    table = price_space(_assembly(Repeated(), tmp_path), model, LOCAL, "p50")
     for option in "ab":
         assert len({table.options[f"layers.{i}", option].latency_ms for i in range(8)}) == 1
     networks = table.calibration.latency.measured
@@ -199,7 +199,7 @@ class Deep(nn.Module):
 
 def test_choices_nested_twice(tmp_path: Path) -> None:
     middle, innermost = "outer.x.1", "outer.x.1.m.1"
-    table = price_space(_assembly(Deep(), tmp_path), FakeModel(), LOCAL, WORKLOAD, "p50")
+    table = price_space(_assembly(Deep(), tmp_path), FakeModel(), LOCAL, "p50")
     rows = {d: c.parameters / 4 for d, c in table.options.items()}
     assert rows == {
         ("outer", "x"): 5,
@@ -215,7 +215,7 @@ def test_choices_nested_twice(tmp_path: Path) -> None:
 
 def test_architectures_that_calibrate_are_different_and_the_same_in_every_run(assembly: Assembly) -> None:
     models = [FakeModel(), FakeModel()]
-    tables = [price_space(assembly, model, LOCAL, WORKLOAD, "p50") for model in models]
+    tables = [price_space(assembly, model, LOCAL, "p50") for model in models]
     assert tables[0] == tables[1]
     assert len(tables[0].calibration.latency.measured) == len(architectures()), "all of so few"
     assert models[0].priced == models[1].priced

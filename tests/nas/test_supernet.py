@@ -21,7 +21,9 @@ from tests.nas.toys import FIRST, INNER, OPTIONS, SECOND, Toy, ToyTask, architec
 
 X = torch.linspace(-2, 1, 12).reshape(3, 4)
 BUDGET = Budget(latency_ms=5.0, memory_mb=1.2, params_m=0.25)
-LATENCY, MEMORY, PARAMETERS = METRICS
+LATENCY, MEMORY, PARAMETERS = (
+    next(m for m in METRICS if m.name == name) for name in ("latency_ms", "memory_mb", "params_m")
+)
 
 
 def _with_alpha(values: dict[str, list[float]], budget: Budget = BUDGET) -> Supernet:

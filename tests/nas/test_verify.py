@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from torch import Tensor
+
+    from hw_cost_models.cost import Kind
     from nas.budget import Statistic
 
 ANCHORS = {"a": Timing(1.0, 2.0, 4.0, 25), "b": Timing(3.0, 5.0, 6.0, 25)}
@@ -29,10 +32,16 @@ class Scripted(Bench):
     script: list[tuple[float, float, int]] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
 
-    def files(self, files: Mapping[str, Path], seed: int, memory: bool = True) -> Measurement:
+    @property
+    def kind(self) -> Kind:
+        return "forward"
+
+    def measure(
+        self, networks: Mapping[str, tuple[Path, tuple[Tensor, ...]]], seed: int, memory: bool = True
+    ) -> Measurement:
         ms, drift, arena = self.script[len(self.seeds)]
         self.seeds.append(seed)
-        (name,) = files
+        (name,) = networks
         return Measurement(
             timings={name: Timing(0.5 * ms, ms, 2 * ms, 25)},
             anchors={anchor: timing.scaled(drift) for anchor, timing in ANCHORS.items()},
@@ -55,7 +64,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def _verdict(file: Path, budget: Budget, *script: tuple[float, float, int]) -> Verification:
-    return verify(file, 0.3, budget, _bench(*script))
+    return verify(file, (), {"params_m": 0.3}, budget, _bench(*script))
 
 
 STEADY = 1.0
@@ -91,7 +100,7 @@ def test_drift_is_taken_out(file: Path) -> None:
 def test_only_drift_repeats_a_process(file: Path) -> None:
     """The drifted one is dropped, whatever it measured; a bad figure without drift stays."""
     bench = _bench((9.0, STEADY, 0), (1.0, 1.2, 0), (3.0, STEADY, 0), (1.0, 0.85, 0), (3.0, STEADY, 0))
-    found = verify(file, 0.3, Budget(latency_ms=4.0), bench)
+    found = verify(file, (), {"params_m": 0.3}, Budget(latency_ms=4.0), bench)
     assert found.verdict == "over"
     assert found.repeated == 2
     assert [p.raw_latency_ms for p in found.processes] == [9.0, 3.0, 3.0]
@@ -139,13 +148,13 @@ def test_the_statistic_of_the_limit_decides(file: Path) -> None:
     """The median is 3 ms, the 95th percentile 6."""
     for statistic, verdict in (("p50", "within"), ("p95", "over")):
         bench = _bench(*[(3.0, STEADY, 0)] * 3, statistic=statistic)  # type: ignore[arg-type]  # from a tuple
-        assert verify(file, 0.3, Budget(latency_ms=4.0), bench).verdict == verdict
+        assert verify(file, (), {"params_m": 0.3}, Budget(latency_ms=4.0), bench).verdict == verdict
 
 
 def test_progress_counts_the_processes_that_count(file: Path) -> None:
     told: list[int] = []
     bench = _bench((1.0, 2.0, 0), *[(1.0, STEADY, 0)] * 3)
-    verify(file, 0.3, Budget(latency_ms=4.0), bench, lambda: told.append(1))
+    verify(file, (), {"params_m": 0.3}, Budget(latency_ms=4.0), bench, lambda: told.append(1))
     assert len(told) == 3
 
 

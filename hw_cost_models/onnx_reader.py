@@ -1,0 +1,160 @@
+"""Nodes of an ONNX file become operators of a graph, with the lives of their tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import networkx as nx
+
+from hw_cost_models import onnx_control
+from hw_cost_models.errors import DamagedFileError
+from hw_cost_models.graph import Operator, Storage, add_operator, finish
+from hw_cost_models.onnx_counts import Call
+from hw_cost_models.onnx_formulas import PICKS_ROWS, SHAPES_ONLY, VIEWS, price
+from hw_cost_models.onnx_shapes import RANDOM, ShapeInference, full_name
+from hw_cost_models.onnx_values import Memory, Value
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+    from hw_cost_models.graph import Unknown
+    from hw_cost_models.onnx_file import Body, File, Node
+
+
+class Reader:
+    """Puts the nodes of a body into a graph, in the order in which they are in the file."""
+
+    def __init__(self, file: File, shapes: ShapeInference, unknown: Unknown) -> None:
+        self.file = file
+        self.shapes = shapes
+        self.unknown: Unknown = unknown
+        self.graph = nx.DiGraph()
+        self.memories: list[Memory] = []
+        self.weights: dict[Hashable, int] = {}
+        """Bytes of the constants that operators read, by origin."""
+
+    @property
+    def step(self) -> int:
+        """The number of the next operator."""
+        return int(self.graph.number_of_nodes())
+
+    def inner(self) -> Reader:
+        """A reader for a body, with a graph of its own and the same weights."""
+        reader = Reader(self.file, self.shapes, self.unknown)
+        reader.weights = self.weights
+        return reader
+
+    def new_memory(self, size: int, born: int) -> Memory:
+        memory = Memory(size, born, born)
+        self.memories.append(memory)
+        return memory
+
+    def look_up(self, values: Mapping[str, Value], name: str) -> Value:
+        """Raises DamagedFileError for a name that nothing makes."""
+        if name not in values:
+            raise DamagedFileError(
+                f"{self.file.path}: nothing makes the value {name!r} that it uses: export the file again"
+            )
+        return values[name]
+
+    def walk(self, body: Body, outside: Mapping[str, Value]) -> dict[str, Value]:
+        """Append the body's operators; all values by name, those from outside as well."""
+        for name, constant in body.constants.items():
+            constant.origin = (body, name)
+        values = {**outside, **body.constants}
+        for node in body.nodes:
+            inputs = [self.look_up(values, name) if name else None for name in node.inputs]
+            if node.bodies:
+                made = onnx_control.run(self, node, inputs, values)
+            else:
+                made = self._run(body, node, inputs)
+            values.update({n: v for n, v in zip(node.outputs, made, strict=True) if v is not None})
+        return values
+
+    def place(self, operator: Operator, inputs: Iterable[Value], outputs: Iterable[Value]) -> None:
+        """Append the operator, connected to the producers of its inputs."""
+        step = add_operator(self.graph, operator)
+        for value in inputs:
+            if value.producer is not None:
+                self.graph.add_edge(value.producer, step)
+            if value.memory is not None:
+                value.memory.dies = step
+        for value in outputs:
+            value.producer = step
+            if value.memory is not None:
+                value.memory.dies = step
+
+    def finish(self, outputs: Iterable[Value]) -> nx.DiGraph:
+        """The graph; the outputs outlive it."""
+        for value in outputs:
+            if value.memory is not None:
+                value.memory.dies = self.step
+        storages = (Storage(memory.bytes, memory.born, memory.dies) for memory in self.memories)
+        return finish(self.graph, storages, sum(self.weights.values()))
+
+    def _run(self, body: Body, node: Node, inputs: Sequence[Value | None]) -> list[Value | None]:
+        outputs = self.shapes.outputs(node, inputs, body.declared)
+        given = [value for value in inputs if value is not None]
+        made = [value for value in outputs if value is not None]
+        dynamic = any(value.dynamic for value in given)
+        view = _is_view(node, given, made)
+        constant = _is_constant(node, given, dynamic)
+        for name, value in zip((name for name in node.outputs if name), made, strict=True):
+            value.dynamic, value.constant = dynamic, constant
+            if constant:
+                value.origin = given[0].origin if view else (body, name)
+            elif view and given[0].memory is not None and value is made[0]:
+                value.memory = given[0].memory
+            else:
+                value.memory = self.new_memory(value.bytes, self.step)
+        self.place(self._describe(Call(node, list(inputs), outputs), free=view or constant), given, made)
+        return outputs
+
+    def _describe(self, call: Call, free: bool) -> Operator:
+        kind, flops, covered = price(self.file.path, call, "skip" if free else self.unknown)
+        given = [value for value in call.inputs if value is not None]
+        made = [value for value in call.outputs if value is not None]
+        reads = [] if free else _reads(call)
+        weights = [(value, count) for value, count in reads if value.constant]
+        self.weights.update({value.origin: value.bytes for value, _ in weights})
+        types = [value.dtype for value in (*given, *made)]
+        return Operator(
+            operator=full_name(call.node),
+            kind=kind,
+            shapes=[value.shape for value in made],
+            dtypes=[value.dtype for value in made],
+            input_shapes=[value.shape for value in given],
+            dtype=next((name for name in types if name != "bool"), "bool"),
+            flops=0.0 if free else float(flops),
+            bytes_read=sum(count for _, count in reads),
+            bytes_written=0 if free else sum(value.bytes for value in made),
+            weight_bytes=sum(count for _, count in weights),
+            launches=0 if free else 1,
+            free=free,
+            covered=free or covered,
+        )
+
+
+def _is_view(node: Node, given: Sequence[Value], made: Sequence[Value]) -> bool:
+    if node.domain or not given:
+        return False
+    same_type = given[0].element == made[0].element
+    return same_type and (node.operator in VIEWS or node.operator in ("Cast", "CastLike"))
+
+
+def _is_constant(node: Node, given: Sequence[Value], dynamic: bool) -> bool:
+    """Whether a runtime computes it when it loads the file."""
+    if node.domain == "" and node.operator in SHAPES_ONLY:
+        return not dynamic
+    return node.operator not in RANDOM and all(value.constant for value in given)
+
+
+def _reads(call: Call) -> list[tuple[Value, int]]:
+    """Each input once, with the bytes read of it."""
+    first, *rest = {id(value): value for value in call.inputs if value is not None}.values()
+    others = [(value, value.bytes) for value in rest]
+    if not call.node.domain and call.node.operator in SHAPES_ONLY:
+        return others
+    if not call.node.domain and call.node.operator in PICKS_ROWS:
+        return [(first, min(first.bytes, sum(value.bytes for value in call.outputs if value))), *others]
+    return [(first, first.bytes), *others]

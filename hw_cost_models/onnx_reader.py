@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import networkx as nx
 
-from hw_cost_models import onnx_control
+from hw_cost_models import onnx_control, onnx_routing
 from hw_cost_models.errors import DamagedFileError
 from hw_cost_models.graph import Operator, Storage, add_operator, finish
 from hw_cost_models.onnx_counts import Call
@@ -99,6 +99,7 @@ class Reader:
         dynamic = any(value.dynamic for value in given)
         view = _is_view(node, given, made)
         constant = _is_constant(node, given, dynamic)
+        onnx_routing.follow(node, given, made)
         for name, value in zip((name for name in node.outputs if name), made, strict=True):
             value.dynamic, value.constant = dynamic, constant
             if constant:

@@ -13,6 +13,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from hw_cost_models import onnx_routing
 from hw_cost_models.errors import HardwareCostError, UnknownOperatorError
 from hw_cost_models.onnx_contrib import contributed, stand_in
 from hw_cost_models.onnx_values import SMALL, Value
@@ -36,8 +37,8 @@ RANDOM = {
 class ShapeInference:
     """Of the nodes of a file, with the dimensions that are free in it set to numbers.
 
-    `dimensions` are by name, or as "value:axis" for one without a name; a single integer among the inputs is
-    set by its name.
+    `dimensions` are by name, or as "value:axis" for one without a name; by the operator's name for those that
+    depend on data; and by an input's name for the value of a single integer.
     """
 
     def __init__(self, file: File, dimensions: Mapping[str, int]) -> None:
@@ -71,7 +72,7 @@ class ShapeInference:
         Raises UnknownOperatorError when nobody knows the operator's shapes, HardwareCostError when the inputs
         do not fit it, or when a shape depends on data.
         """
-        inferred = self._types(node, inputs)
+        inferred, expected = self._types(node, inputs), onnx_routing.rows(node, inputs)
         values, missing = list[Value | None](), list[str]()
         for name in node.outputs:
             if not name:
@@ -80,11 +81,14 @@ class ShapeInference:
             known = inferred.get(name) or declared.get(name)
             if known is None or not known.HasField("tensor_type"):
                 raise self._unknown(node)
-            tensor = self._fuller(known, declared.get(name))
-            values.append(Value(tensor.elem_type, self._set(name, tensor, missing)))
+            tensor = _fuller(known, declared.get(name))
+            lacking = list[str]()
+            shape = self._set(name, tensor, lacking, self.dimensions.get(node.operator, expected))
+            values.append(Value(tensor.elem_type, shape))
+            missing += lacking and [node.operator]
         if missing:
             raise HardwareCostError(
-                self._lacking(missing, f"the shape that {node.operator} gives it depends on data")
+                self._lacking(missing, f"the shape of {node.outputs[0]!r} depends on data")
             )
         self._calculate(node, inputs, values)
         return values
@@ -151,26 +155,21 @@ class ShapeInference:
             for result in ReferenceEvaluator(model).run(None, dict(zip(names, known, strict=True)))
         ]
 
-    def _set(self, name: str, tensor: onnx.TypeProto.Tensor, missing: list[str]) -> Shape:
-        """The shape in numbers; what has none is added to the missing."""
+    def _set(
+        self, name: str, tensor: onnx.TypeProto.Tensor, missing: list[str], expected: int | None = None
+    ) -> Shape:
+        """The shape in numbers; a dimension without one is as expected, or added to the missing."""
         shape = list[int]()
         for axis, dim in enumerate(tensor.shape.dim):
             place = f"{name}:{axis}"
             size = dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None
             for free in (dim.dim_param, place):
                 size = self.dimensions.get(free) if size is None else size
+            size = expected if size is None else size
             if size is None:
                 missing.append(dim.dim_param or place)
             shape.append(size or 0)
         return tuple(shape)
-
-    def _fuller(self, inferred: onnx.TypeProto, declared: onnx.TypeProto | None) -> onnx.TypeProto.Tensor:
-        """The inferred type; where it lacks dimensions and the file declares the value, the declared one."""
-        tensor = inferred.tensor_type
-        whole = tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim)
-        if whole or declared is None or not declared.tensor_type.HasField("shape"):
-            return tensor
-        return declared.tensor_type
 
     def _lacking(self, missing: Sequence[str], why: str = "it is free in the file") -> str:
         names = ", ".join(map(repr, dict.fromkeys(missing)))
@@ -194,6 +193,15 @@ def _schema(proto: onnx.NodeProto, version: int) -> onnx.defs.OpSchema | None:
         return onnx.defs.get_schema(proto.op_type, version, proto.domain)
     except onnx.defs.SchemaError:
         return None
+
+
+def _fuller(inferred: onnx.TypeProto, declared: onnx.TypeProto | None) -> onnx.TypeProto.Tensor:
+    """The inferred type; where it lacks dimensions and the file declares the value, the declared one."""
+    tensor = inferred.tensor_type
+    whole = tensor.HasField("shape") and all(dim.HasField("dim_value") for dim in tensor.shape.dim)
+    if whole or declared is None or not declared.tensor_type.HasField("shape"):
+        return tensor
+    return declared.tensor_type
 
 
 def _tensor(value: Value) -> onnx.TensorProto:

@@ -50,6 +50,10 @@ class Value:
     """None of a constant."""
     origin: Hashable = None
     """Of a constant, which weight it is, or which it is a view of."""
+    choices: int = 0
+    """Of indices that a router picks, how many there are to pick from."""
+    density: float | None = None
+    """Of a mask, what part of it is expected to be true."""
 
     @property
     def dtype(self) -> str:

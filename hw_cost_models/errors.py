@@ -19,3 +19,7 @@ class MeasurementError(HardwareCostError):
 
 class DamagedFileError(HardwareCostError):
     """A file that is truncated, changed by another hand, or not what its name promises."""
+
+
+class SubjectError(HardwareCostError):
+    """Something that was named to be priced and is neither a network nor a file of one."""

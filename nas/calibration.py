@@ -144,13 +144,18 @@ class Lift:
     factor: float
 
     @classmethod
-    def fit(cls, before: Sequence[float], after: Sequence[float]) -> Lift:
-        """Of networks spread over the range, in milliseconds; the offset stays small unless they insist."""
+    def fit(cls, before: Sequence[float], after: Sequence[float], smallest: float) -> Lift:
+        """Of networks spread over the range, in milliseconds; the offset stays small unless they insist.
+
+        It takes at most a quarter of the smallest network there can be, and the factor is at least a half, so
+        that every latency stays above zero.
+        """
         x, y = np.array(before), np.array(after)
         error = NOISE * y + TICK_MS
         rows = np.stack([np.ones_like(x), x], 1) / error[:, None]
         prior = [[1 / (OFFSET_PRIOR * float(np.median(y))), 0.0]]
-        offset, factor = np.linalg.lstsq(np.vstack([rows, prior]), np.r_[y / error, 0.0], rcond=None)[0]
+        target, bounds = np.r_[y / error, 0.0], ([-0.25 * smallest - 1e-9, 0.5], [np.inf, np.inf])
+        offset, factor = lsq_linear(np.vstack([rows, prior]), target, bounds).x
         return cls(float(offset), float(factor))
 
     def of(self, latency_ms: float) -> float:

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+
+from nas import cost_cli
+from nas.options import (
+    BatchOption,
+    ContextOption,
+    ControllerName,
+    DecodeLimit,
+    DeviceOption,
+    EnergyLimit,
+    LatencyLimit,
+    LengthOption,
+    MemoryLimit,
+    ParametersLimit,
+    PrefillLimit,
+    Preset,
+    RunArgument,
+    ScheduleName,
+    SpaceOption,
+    StateLimit,
+    StatisticName,
+    StatisticOption,
+    ThreadsOption,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,74 +52,11 @@ app = typer.Typer(
 )
 console = Console()
 
+app.command()(cost_cli.cost)
+app.command()(cost_cli.devices)
+
 _INTERRUPTED = 130
 """What Ctrl-C ends a command with."""
-
-
-class Preset(StrEnum):
-    quick = "quick"
-    standard = "standard"
-    thorough = "thorough"
-
-
-class ControllerName(StrEnum):
-    gumbel = "gumbel"
-    darts = "darts"
-    random = "random"
-
-
-class ScheduleName(StrEnum):
-    staged = "staged"
-    joint = "joint"
-
-
-class KindName(StrEnum):
-    forward = "forward"
-    prefill = "prefill"
-    decode = "decode"
-
-
-class StatisticName(StrEnum):
-    p50 = "p50"
-    p95 = "p95"
-
-
-SpaceOption = Annotated[
-    str, typer.Option("--space", help="What the network could be.", rich_help_panel="What")
-]
-DeviceOption = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        help="What it runs on: [bold]local[/] is measured here, other profiles are priced by roofline and "
-        "end as predicted, not verified. See [bold]nas devices[/].",
-        rich_help_panel="Where",
-    ),
-]
-ThreadsOption = Annotated[
-    int | None, typer.Option("--threads", min=1, help="Threads of the runtime.", rich_help_panel="Where")
-]
-BatchOption = Annotated[
-    int, typer.Option("--batch", min=1, help="Batch of the forward that is priced.", rich_help_panel="Where")
-]
-LengthOption = Annotated[
-    int, typer.Option("--length", min=1, help="Sequence length, priced and trained.", rich_help_panel="Where")
-]
-ContextOption = Annotated[
-    int | None,
-    typer.Option(
-        "--context",
-        min=1,
-        help="Tokens of the prompt that is prefilled, or before the one that is decoded. Default: 1024.",
-        rich_help_panel="Where",
-    ),
-]
-StatisticOption = Annotated[
-    StatisticName,
-    typer.Option("--statistic", help="Of the latency: p95 for real-time use.", rich_help_panel="Where"),
-]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
 @app.command()
@@ -111,54 +69,13 @@ def search(
             rich_help_panel="What",
         ),
     ] = None,
-    latency_ms: Annotated[
-        float | None,
-        typer.Option(
-            help="Upper limit. Default, when no limit is given: half of the dearest architecture's.",
-            rich_help_panel="Budget (limits hold together)",
-        ),
-    ] = None,
-    prefill_ms: Annotated[
-        float | None,
-        typer.Option(
-            help="Time to the first token of a language model, after a prompt of --context tokens.",
-            rich_help_panel="Budget (limits hold together)",
-        ),
-    ] = None,
-    decode_ms: Annotated[
-        float | None,
-        typer.Option(
-            help="Time per token of a language model, after --context tokens.",
-            rich_help_panel="Budget (limits hold together)",
-        ),
-    ] = None,
-    energy_mj: Annotated[
-        float | None,
-        typer.Option(
-            help="Millijoules per inference, on devices whose profile tells them.",
-            rich_help_panel="Budget (limits hold together)",
-        ),
-    ] = None,
-    memory_mb: Annotated[
-        float | None,
-        typer.Option(
-            help="Weights plus the runtime's peak arena, in 10^6 bytes.",
-            rich_help_panel="Budget (limits hold together)",
-        ),
-    ] = None,
-    state_mb: Annotated[
-        float | None,
-        typer.Option(
-            help="What a language model keeps of --context tokens: key-value cache, recurrent state.",
-            rich_help_panel="Budget (limits hold together)",
-        ),
-    ] = None,
-    params_m: Annotated[
-        float | None,
-        typer.Option(
-            help="Non-zero parameters, in millions.", rich_help_panel="Budget (limits hold together)"
-        ),
-    ] = None,
+    latency_ms: LatencyLimit = None,
+    prefill_ms: PrefillLimit = None,
+    decode_ms: DecodeLimit = None,
+    energy_mj: EnergyLimit = None,
+    memory_mb: MemoryLimit = None,
+    state_mb: StateLimit = None,
+    params_m: ParametersLimit = None,
     device: DeviceOption = "local",
     threads: ThreadsOption = None,
     batch: BatchOption = 1,
@@ -197,6 +114,7 @@ def search(
     import nas
     from hw_cost_models.cost import Workload
     from nas.settings import CONTEXT
+    from search_spaces.catalogue import space_named
 
     budget = nas.Budget(
         latency_ms=latency_ms,
@@ -209,7 +127,7 @@ def search(
     )
     if context is not None and budget.kinds == ("forward",):
         raise typer.BadParameter("--context needs one of --prefill-ms, --decode-ms, --state-mb to be limited")
-    built, task = _space(space), _task(data, length)
+    built, task = space_named(space), _task(data, length)
     path = out or _next_run()
     with _bar() as bar:
         result = nas.search(
@@ -277,71 +195,6 @@ def report(run: RunArgument, out: Annotated[Path, typer.Option(help="Where to wr
     console.print(str(out), highlight=False)
 
 
-@app.command()
-def cost(
-    space: SpaceOption = "hybrid-lm",
-    device: DeviceOption = "local",
-    threads: ThreadsOption = None,
-    batch: BatchOption = 1,
-    length: LengthOption = 256,
-    kind: Annotated[
-        KindName,
-        typer.Option(
-            help="forward and prefill take --length tokens, decode takes one after --length.",
-            rich_help_panel="Where",
-        ),
-    ] = KindName.forward,
-    statistic: StatisticOption = StatisticName.p50,
-    as_json: JsonOption = False,
-) -> None:
-    """Price every option of a space on a device, without any training."""
-    from hw_cost_models.cost import Workload
-    from hw_cost_models.device import load_device
-    from nas.pricing import assembly_of, price_on
-    from nas.settings import PRESETS
-    from nas.terminal import Bar, cost_table
-
-    profile = load_device(device)
-    profile = profile.with_threads(threads or profile.threads)
-    workload = Workload(batch, length, kind.value)
-    with Bar(Console(stderr=True)) as bar:
-        bar.plan(1)
-        bar.phase("pricing every option")
-        table, _ = price_on(
-            profile,
-            assembly_of(_space(space), workload),
-            statistic.value,
-            PRESETS["standard"].rounds,
-            bar,
-        )
-    if as_json:
-        sys.stdout.write(json.dumps(table.to_dict(), indent=1) + "\n")
-    else:
-        console.print(cost_table(table))
-
-
-@app.command()
-def devices(as_json: JsonOption = False) -> None:
-    """List the device profiles, each figure with its source."""
-    from hw_cost_models.device import device_names, load_device
-    from nas.terminal import device_table
-
-    profiles = [load_device(name) for name in device_names()]
-    if as_json:
-        sys.stdout.write(json.dumps([p.model_dump(exclude_none=True) for p in profiles], indent=1) + "\n")
-    else:
-        console.print(device_table(profiles))
-
-
-def _space(name: str) -> SearchSpace:
-    from nas.errors import BadInputError
-    from search_spaces.catalogue import SPACES
-
-    if name not in SPACES:
-        raise BadInputError(f"no space {name!r}; the spaces are {', '.join(SPACES)}")
-    return SPACES[name]()
-
-
 def _task(data: Path | None, length: int) -> Task:
     from search_spaces import ByteText
 
@@ -357,8 +210,10 @@ def _open(path: Path) -> Run:
 
 
 def _space_and_task(run: Run) -> tuple[SearchSpace, Task]:
+    from search_spaces.catalogue import space_named
+
     data = run.config["data"]
-    return _space(run.config["space"]), _task(data and Path(data), run.config["workload"]["length"])
+    return space_named(run.config["space"]), _task(data and Path(data), run.config["workload"]["length"])
 
 
 def _next_run() -> Path:
@@ -400,7 +255,7 @@ def main() -> None:
         message = error.format_message() if isinstance(error, typer.TyperException) else str(error)
         if message:  # none where the help was shown instead
             line = f"[red]error[/]  {escape(message)}"
-            Console(stderr=True).print(line, highlight=False, soft_wrap=True)
+            Console(stderr=True, emoji=False).print(line, highlight=False, soft_wrap=True)
     if code == _INTERRUPTED:
         Console(stderr=True).print("stopped; `nas resume RUN` goes on", highlight=False)
     sys.exit(code)
@@ -408,13 +263,13 @@ def main() -> None:
 
 def _exit_code(error: Exception) -> int | None:
     """None for what is a defect, which keeps its traceback."""
-    from hw_cost_models.errors import DeviceError, HardwareCostError
+    from hw_cost_models.errors import DeviceError, HardwareCostError, SubjectError
     from nas.errors import NasError
     from search_spaces.errors import SearchSpaceError
 
     if isinstance(error, NasError | typer.TyperException):
         return error.exit_code
-    if isinstance(error, DeviceError | SearchSpaceError):
+    if isinstance(error, DeviceError | SearchSpaceError | SubjectError):
         return 2
     if isinstance(error, HardwareCostError | OSError):
         return 1

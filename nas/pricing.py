@@ -25,6 +25,7 @@ from nas.assembly import Assembly
 from nas.bench import Bench
 from nas.calibration import Calibration, LatencyFit, Lift, PeakFit
 from nas.cost_table import CostTable
+from nas.progress import rounds as each_round
 from nas.sampling import FairSampler
 from search_spaces import Architecture
 
@@ -60,13 +61,10 @@ def price_on(
     if device.roofline is not None:
         return price_space(assembly, RooflineModel(device), device, statistic), None
 
-    def report(done: int, total: int) -> None:
-        if done == 1:
-            progress.start(total)
-        progress.advance()
-
     dynamic = assembly.space.dynamic
-    model = LatencyTable(device, dynamic=dynamic, export=assembly.export, rounds=rounds, progress=report)
+    model = LatencyTable(
+        device, dynamic=dynamic, export=assembly.export, rounds=rounds, progress=each_round(progress)
+    )
     table = price_space(assembly, model, device, statistic)
     for warning in model.warnings:
         progress.note(warning)
@@ -81,13 +79,13 @@ def _levelled(table: CostTable, assembly: Assembly, device: Device, rounds: int)
     """
     flops = {decision: cost.flops for decision, cost in table.options.items()}
     wholes = whole_architectures(assembly, flops)
-    wholes.sort(key=lambda whole: table.figures(whole)["latency_ms"])
+    wholes.sort(key=lambda whole: table.cost(whole).latency_ms)
     spread = np.linspace(min(1, len(wholes) - 1), len(wholes) - 1, ANCHORS).round().astype(int)
     anchors = [wholes[i] for i in dict.fromkeys(spread)]  # not the smallest, which may be empty
     bench = Bench.start(assembly, device, table.statistic, rounds, anchors)
-    then = [table.figures(anchor)["latency_ms"] for anchor in anchors]
+    then = [table.cost(anchor).latency_ms for anchor in anchors]
     now = [bench.anchors[anchor.name].at(table.statistic) for anchor in anchors]
-    return table.lifted(Lift.fit(then, now)), bench
+    return table.lifted(Lift.fit(then, now, table.fixed.latency_ms)), bench
 
 
 def price_space(
@@ -122,13 +120,15 @@ def price_space(
         [Counter(keys[d] for d in whole.items()) for whole in wholes],
         [latency[whole.name] for whole in wholes],
     )
-    higher = model.latency_ms(together, statistic)
-    lift = Lift.fit([latency[whole.name] for whole in wholes], [higher[whole.name] for whole in wholes])
+    solved, higher = times.solve(), model.latency_ms(together, statistic)
+    lift = Lift.fit(
+        [latency[whole.name] for whole in wholes], [higher[whole.name] for whole in wholes], solved.fixed
+    )
     peaks = PeakFit(
         [max(options[d].peak_activation_bytes for d in whole.items()) for whole in wholes],
         [peak[whole.name] for whole in wholes],
     )
-    solved, peak_model = times.solve(), peaks.solve()
+    peak_model = peaks.solve()
     return CostTable(
         device=device.name,
         threads=device.threads,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Progress(Protocol):
@@ -39,3 +42,14 @@ class Silent:
     def advance(self) -> None: ...
 
     def note(self, message: str) -> None: ...
+
+
+def rounds(progress: Progress) -> Callable[[int, int], None]:
+    """The rounds of a measurement, done and in all, as steps of a phase."""
+
+    def report(done: int, total: int) -> None:
+        if done == 1:
+            progress.start(total)
+        progress.advance()
+
+    return report

@@ -19,14 +19,11 @@ from rich.table import Table
 from nas.budget import METRICS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from rich.console import Console
 
-    from hw_cost_models.cost import Cost
-    from hw_cost_models.device import Device
-    from nas.cost_table import CostTable
 
 _COLOUR = {"within": "green", "over": "red", "undecided": "yellow", "predicted, not verified": "yellow"}
 
@@ -102,9 +99,9 @@ def verdict_table(result: Mapping[str, Any]) -> Table:
         table.add_row(
             metric.title,
             metric.unit,
-            _figure(limit),
-            _figure(result["predicted"].get(metric.name)),
-            _figure(measured.get(metric.name)),
+            figure(limit),
+            figure(result["predicted"].get(metric.name)),
+            figure(measured.get(metric.name)),
             f"[{_COLOUR[verdict]}]{verdict}[/]" if verdict else "",
         )
     return table
@@ -125,7 +122,7 @@ def quality_table(result: Mapping[str, Any]) -> Table:
             f"{row['test_metric']:.3f}",
             f"{row['test_loss']:.4f}",
             f"{row['shared_loss']:.4f}",
-            _figure(figures["latency_ms"]),
+            figure(figures["latency_ms"]),
         )
     return table
 
@@ -152,70 +149,7 @@ def show(console: Console, result: Mapping[str, Any], path: Path) -> None:
     )
 
 
-def cost_table(table: CostTable) -> Table:
-    """Options by choice, dearest first, with their share of the dearest architecture; equal choices once."""
-    dearest = table.figures(table.dearest())["latency_ms"]
-    drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in ("choice", "option"):
-        drawn.add_column(column)
-    for column in ("latency ms", "share", "weights MB", "peak MB", "params M", "MFLOP"):
-        drawn.add_column(column, justify="right")
-    groups: dict[tuple[tuple[str, Cost], ...], list[str]] = {}
-    for path, names in table.choices.items():
-        groups.setdefault(tuple((name, table.options[path, name]) for name in names), []).append(path)
-    rows = [
-        (", ".join(paths) if i == 0 else "", name, cost)
-        for options, paths in groups.items()
-        for i, (name, cost) in enumerate(sorted(options, key=lambda o: -o[1].latency_ms))
-    ]
-    for label, name, cost in [*rows, ("the rest", "", table.fixed)]:
-        drawn.add_row(
-            label,
-            name,
-            f"{cost.latency_ms:.3f}",
-            f"{cost.latency_ms / dearest:.0%}",
-            f"{cost.weight_bytes / 1e6:.3f}",
-            f"{cost.peak_activation_bytes / 1e6:.3f}",
-            f"{cost.parameters / 1e6:.4f}",
-            f"{cost.flops / 1e6:.1f}",
-        )
-    drawn.title = (
-        f"{table.device}, {table.threads} thread{'s' if table.threads > 1 else ''}, {table.workload}, "
-        f"{table.statistic}; residual on whole architectures {table.calibration.latency.residual:.1%}"
-    )
-    return drawn
-
-
-def device_table(profiles: Sequence[Device]) -> Table:
-    """The profiles with their figures; where each figure is from is in the JSON."""
-    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    columns = ("threads", "GFLOP/s", "fp16", "int8", "GB/s", "us/operator", "MB", "idle W", "pJ/FLOP")
-    drawn.add_column("device", no_wrap=True)
-    for column in columns:
-        drawn.add_column(column, justify="right")
-    drawn.add_column("description")
-    for profile in profiles:
-        drawn.add_row(
-            profile.name, str(profile.threads), *_device_figures(profile), escape(profile.description)
-        )
-    return drawn
-
-
-def _device_figures(profile: Device) -> list[str]:
-    """Of the roofline, the memory and the energy; nothing for what the profile does not say."""
-    roofline, energy = profile.roofline, profile.energy
-    if roofline is None:
-        return ["measured"] * 5 + [""] * 3
-    peak = roofline.peak_gflops
-    figures = (
-        *(peak.get("float32"), peak.get("float16"), peak.get("int8")),
-        *(roofline.bandwidth_gb_s, roofline.overhead_us, profile.memory_mb),
-        *((energy.idle_w, energy.pj_per_op["float32"]) if energy is not None else (None, None)),
-    )
-    return ["" if figure is None else f"{figure.value:.10g}" for figure in figures]
-
-
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
     """Three significant digits, and never an exponent."""
     if value is None:
         return "–"

@@ -91,12 +91,17 @@ def test_a_calibration_survives_json() -> None:
 def test_a_lift_finds_offset_and_factor() -> None:
     before = [0.5, 1.0, 2.0, 3.0, 5.0]
     for offset, factor in ((0.0, 1.1), (-0.03, 1.2), (0.05, 1.0)):
-        lift = Lift.fit(before, [offset + factor * ms for ms in before])
+        lift = Lift.fit(before, [offset + factor * ms for ms in before], 0.4)
         assert lift.of(0.5) == pytest.approx(offset + factor * 0.5, rel=0.01)
         assert lift.of(5.0) == pytest.approx(offset + factor * 5.0, rel=0.01)
 
 
 def test_a_lift_from_networks_of_one_size_is_a_factor() -> None:
-    lift = Lift.fit([2.0, 2.0], [2.2, 2.2])
+    lift = Lift.fit([2.0, 2.0], [2.2, 2.2], 1.0)
     assert (lift.of(2.0), lift.of(1.0)) == (pytest.approx(2.2, rel=1e-3), pytest.approx(1.1, rel=0.02))
     assert Lift(-1.0, 1.0).of(0.5) == 0.0
+
+
+def test_a_lift_leaves_the_smallest_above_zero() -> None:
+    lift = Lift.fit([1.0, 2.0, 3.0], [0.1, 1.2, 2.3], smallest=0.2)
+    assert 0 < lift.of(0.2) < 0.2

@@ -1,0 +1,160 @@
+"""`nas cost` and `nas devices`: what things cost, without any training."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from nas.options import (
+    BatchOption,
+    DeviceOption,
+    JsonOption,
+    KindName,
+    LengthOption,
+    SpaceOption,
+    StatisticName,
+    StatisticOption,
+    ThreadsOption,
+)
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    from hw_cost_models.breakdown import Breakdown
+    from hw_cost_models.device import Device
+    from nas.cost_table import CostTable
+
+
+def cost(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[FILE.onnx|MODULE:FUNCTION]",
+            help="A network to price by operators: an ONNX file, or a function that returns a module and the "
+            "tuple of its inputs. Without it: every option of --space.",
+            show_default=False,
+        ),
+    ] = None,
+    space: SpaceOption = "hybrid-lm",
+    device: DeviceOption = "local",
+    all_devices: Annotated[
+        bool, typer.Option("--all-devices", help="Of a network: compare all profiles, and this machine.")
+    ] = False,
+    threads: ThreadsOption = None,
+    batch: BatchOption = 1,
+    length: LengthOption = 256,
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of a file: a free dimension, as name=value. Those called batch and length have options.",
+            rich_help_panel="Where",
+        ),
+    ] = None,
+    skip_unknown: Annotated[
+        bool, typer.Option("--skip-unknown", help="Count operators without a formula as no work, and say so.")
+    ] = False,
+    kind: Annotated[
+        KindName,
+        typer.Option(
+            help="Of a space: forward and prefill take --length tokens, decode takes one after --length.",
+            rich_help_panel="Where",
+        ),
+    ] = KindName.forward,
+    statistic: StatisticOption = StatisticName.p50,
+    as_json: JsonOption = False,
+) -> None:
+    """Price a network by its operators, or every option of a space, without any training.
+
+    [dim]nas cost model.onnx --device raspberry-pi-5 --batch 1 --dim width=224[/]
+    """
+    from hw_cost_models.device import device_names, load_device
+
+    if target is None:
+        if all_devices or dim or skip_unknown:
+            raise typer.BadParameter("--all-devices, --dim and --skip-unknown are for a file or a module")
+        profile = load_device(device)
+        profile = profile.with_threads(threads or profile.threads)
+        _print_space(_priced(space, profile, batch, length, kind.value, statistic.value), as_json)
+        return
+    from hw_cost_models.subject import graph_of
+
+    dimensions = {"batch": batch, "length": length, **_dimensions(dim or [])}
+    graph = graph_of(target, dimensions, "skip" if skip_unknown else "error")
+    profiles = [load_device(name) for name in (device_names() if all_devices else [device])]
+    _print_network(target, [_breakdown(graph, profile, threads) for profile in profiles], as_json)
+
+
+def _dimensions(given: list[str]) -> dict[str, int]:
+    found = {}
+    for text in given:
+        name, equals, value = text.rpartition("=")
+        if not equals or not value.isdigit() or int(value) < 1:
+            raise typer.BadParameter(f"--dim {text}: write name=value with a positive number, as width=224")
+        found[name] = int(value)
+    return found
+
+
+def _breakdown(graph: nx.DiGraph, profile: Device, threads: int | None) -> Breakdown:
+    from hw_cost_models.breakdown import breakdown
+    from hw_cost_models.self_calibration import self_calibrated
+    from nas.progress import rounds
+    from nas.terminal import Bar
+
+    if not profile.here:
+        return breakdown(graph, profile)
+    with Bar(Console(stderr=True)) as bar:
+        bar.plan(1)
+        bar.phase("how fast is this machine")
+        known = self_calibrated(profile.with_threads(threads or profile.threads), progress=rounds(bar))
+    return breakdown(graph, known)
+
+
+def _print_network(target: str, found: list[Breakdown], as_json: bool) -> None:
+    from nas.cost_tables import breakdown_table, comparison_table
+
+    if as_json:
+        told: Any = [one.to_dict() for one in found]
+        sys.stdout.write(json.dumps(told if len(told) > 1 else told[0], indent=1) + "\n")
+    else:
+        table = breakdown_table(target, found[0]) if len(found) == 1 else comparison_table(target, found)
+        Console().print(table)
+
+
+def _priced(space: str, profile: Device, batch: int, length: int, kind: Any, statistic: Any) -> CostTable:
+    from hw_cost_models.cost import Workload
+    from nas.pricing import assembly_of, price_on
+    from nas.settings import PRESETS
+    from nas.terminal import Bar
+    from search_spaces.catalogue import space_named
+
+    assembly = assembly_of(space_named(space), Workload(batch, length, kind))
+    with Bar(Console(stderr=True)) as bar:
+        bar.plan(1)
+        bar.phase("pricing every option")
+        table, _ = price_on(profile, assembly, statistic, PRESETS["standard"].rounds, bar)
+    return table
+
+
+def _print_space(table: CostTable, as_json: bool) -> None:
+    from nas.cost_tables import cost_table
+
+    if as_json:
+        sys.stdout.write(json.dumps(table.to_dict(), indent=1) + "\n")
+    else:
+        Console().print(cost_table(table))
+
+
+def devices(as_json: JsonOption = False) -> None:
+    """List the device profiles; as JSON, each figure with its source."""
+    from hw_cost_models.device import device_names, load_device
+    from nas.cost_tables import device_table
+
+    profiles = [load_device(name) for name in device_names()]
+    if as_json:
+        sys.stdout.write(json.dumps([p.model_dump(exclude_none=True) for p in profiles], indent=1) + "\n")
+    else:
+        Console().print(device_table(profiles))

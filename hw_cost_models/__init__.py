@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hw_cost_models.assembly import Marked, assemble
     from hw_cost_models.cost import Cost, CostModel, Item, Statistic, Workload
-    from hw_cost_models.device import Device, Figure, Roofline, device_names, load_device
+    from hw_cost_models.device import Device, Energy, Figure, Roofline, device_names, load_device
+    from hw_cost_models.energy import energy_mj
+    from hw_cost_models.energy_meter import EnergyMeter, gpu_counters, processor_counters
     from hw_cost_models.errors import (
         DamagedFileError,
         DeviceError,
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     from hw_cost_models.graph import Storage, peak_bytes
     from hw_cost_models.latency_table import LatencyTable
     from hw_cost_models.measure import Measurement, Timing, drift
-    from hw_cost_models.roofline import RooflineModel
+    from hw_cost_models.roofline import GroupCost, RooflineModel
+    from hw_cost_models.self_calibration import self_calibrated
     from hw_cost_models.structure import structure_key
     from hw_cost_models.trace import static_cost
 
@@ -36,7 +39,10 @@ __all__ = [
     "DamagedFileError",
     "Device",
     "DeviceError",
+    "Energy",
+    "EnergyMeter",
     "Figure",
+    "GroupCost",
     "HardwareCostError",
     "Item",
     "LatencyTable",
@@ -54,12 +60,16 @@ __all__ = [
     "device_names",
     "digest",
     "drift",
+    "energy_mj",
     "export_many",
     "export_onnx",
     "feeds",
+    "gpu_counters",
     "load_device",
     "peak_bytes",
+    "processor_counters",
     "read_json",
+    "self_calibrated",
     "static_cost",
     "structure_key",
     "write_atomic",
@@ -69,7 +79,9 @@ __all__ = [
 _HOMES = {
     "assembly": ("Marked", "assemble"),
     "cost": ("Cost", "CostModel", "Item", "Statistic", "Workload"),
-    "device": ("Device", "Figure", "Roofline", "device_names", "load_device"),
+    "device": ("Device", "Energy", "Figure", "Roofline", "device_names", "load_device"),
+    "energy": ("energy_mj",),
+    "energy_meter": ("EnergyMeter", "gpu_counters", "processor_counters"),
     "errors": (
         "DamagedFileError",
         "DeviceError",
@@ -82,7 +94,8 @@ _HOMES = {
     "graph": ("Storage", "peak_bytes"),
     "latency_table": ("LatencyTable",),
     "measure": ("Measurement", "Timing", "drift"),
-    "roofline": ("RooflineModel",),
+    "roofline": ("GroupCost", "RooflineModel"),
+    "self_calibration": ("self_calibrated",),
     "structure": ("structure_key",),
     "trace": ("static_cost",),
 }

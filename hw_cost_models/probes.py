@@ -48,6 +48,7 @@ def probes() -> dict[str, Probe]:
         "int8": _integer_products(),
         "convolution": _convolutions(),
         "attention": _attention(),
+        "scan": _scan(),
         "elementwise": _elementwise(),
         "normalisation": _normalisation(),
         "reduction": _reduction(),
@@ -109,6 +110,15 @@ def _attention() -> Probe:
             ("MatMul", [f"p{i}", before], [after], {}),
         ]
     return _network(x, nodes, {}, ["x1"], flops=2.0 * 4 * 192 * 192 * (2 * 32 + 5 + 2 * 32))
+
+
+def _scan() -> Probe:
+    """16 steps of an LSTM of 128 units: products of a vector, one after the other."""
+    rng = np.random.default_rng(0)
+    weights = {name: rng.standard_normal((1, 512, 128), dtype=np.float32) / 12 for name in ("w", "r")}
+    x = rng.standard_normal((16, 1, 128), dtype=np.float32)
+    nodes: list[_Node] = [("LSTM", ["input", "w", "r"], ["y"], {"hidden_size": 128})]
+    return _network(x, nodes, weights, ["y"], flops=2.0 * 16 * 2 * 512 * 128)
 
 
 def _elementwise() -> Probe:

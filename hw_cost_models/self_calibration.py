@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _FORMAT = 1
 _ROUNDS = 15
-_KINDS: tuple[Kind, ...] = ("convolution", "attention", "elementwise", "normalisation", "reduction")
+_KINDS: tuple[Kind, ...] = ("convolution", "attention", "scan", "elementwise", "normalisation", "reduction")
 
 
 def self_calibrated(device: Device, cache: Path | None = None, progress: Progress | None = None) -> Device:

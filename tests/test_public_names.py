@@ -22,10 +22,11 @@ NAMES = {
         bind capture_inputs check choices finalised hybrid_lm parents select substitute
     """,
     "hw_cost_models": """
-        Cost CostModel DamagedFileError Device DeviceError Figure HardwareCostError Item LatencyTable Marked
-        Measurement MeasurementError Roofline RooflineModel Statistic Storage Timing UnknownOperatorError
-        Workload assemble device_names digest drift export_many export_onnx feeds load_device peak_bytes
-        read_json static_cost structure_key write_atomic write_json
+        Cost CostModel DamagedFileError Device DeviceError Energy EnergyMeter Figure GroupCost
+        HardwareCostError Item LatencyTable Marked Measurement MeasurementError Roofline RooflineModel
+        Statistic Storage Timing UnknownOperatorError Workload assemble device_names digest drift energy_mj
+        export_many export_onnx feeds gpu_counters load_device peak_bytes processor_counters read_json
+        self_calibrated static_cost structure_key write_atomic write_json
     """,
 }
 

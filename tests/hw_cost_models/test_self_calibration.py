@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 PROBES = probes()
 
 GFLOPS = {"float32": 40.0, "float16": 20.0, "int8": 80.0, "convolution": 50.0, "attention": 25.0} | {
+    "scan": 8.0,
     "elementwise": 5.0,
     "normalisation": 10.0,
     "reduction": 12.5,
@@ -42,7 +43,7 @@ def test_the_rates_of_a_machine_come_back() -> None:
     assert roofline.flops_per_ms("float32", "matmul") == pytest.approx(40e6)
     assert roofline.flops_per_ms("float16", "matmul") == pytest.approx(20e6)
     assert roofline.flops_per_ms("int8", "matmul") == pytest.approx(80e6)
-    for kind in ("convolution", "attention", "elementwise", "normalisation", "reduction"):
+    for kind in ("convolution", "attention", "scan", "elementwise", "normalisation", "reduction"):
         assert roofline.flops_per_ms("float32", kind) == pytest.approx(GFLOPS[kind] * 1e6)
     assert roofline.peak_gflops["float32"].value == pytest.approx(50)  # the best of them
     assert roofline.bytes_per_ms(False, "matmul") == pytest.approx(10e6)

@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from common import priced, save
 
+from hw_cost_models.cost import Workload
 from hw_cost_models.export import export_onnx
 from nas.budget import Budget
 from nas.candidates import Source, aim, choose
 from nas.discretise import Scores
 from nas.errors import InfeasibleBudgetError
+from nas.pricing import assembly_of
 from nas.verify import Verification, verify
 from search_spaces import Architecture, hybrid_lm
 
@@ -90,8 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--budgets", type=int, default=30)
     count = parser.parse_args().budgets
-    space = hybrid_lm()
-    table, bench = priced(space)
+    table, bench = priced(assembly_of(hybrid_lm(), Workload()))
     rng = np.random.default_rng(0)
     rows = []
     for number in range(count):

@@ -1,0 +1,89 @@
+"""`nas kit`: the command line of searches for a device that has no PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nas.options import BatchOption, LengthOption, RunArgument, SpaceOption  # noqa: TC001  # typer reads them
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    help="""Search for a board that only runs onnxruntime, by what it measures there.
+
+    [bold]nas kit make[/] here, [bold]python measure.py[/] there, [bold]nas search --device latency.json[/]
+    here, [bold]python measure.py --verify winner.onnx[/] there, [bold]nas kit verify[/] here.""",
+)
+
+
+@app.command()
+def make(
+    space: SpaceOption = "hybrid-lm",
+    batch: BatchOption = 1,
+    length: LengthOption = 256,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Measure prefill and decode of that many tokens, too. Default: neither.",
+            rich_help_panel="Where",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where to write the zip file.")] = Path("kit.zip"),
+) -> None:
+    """Write the networks to measure on the board, and the script that measures them.
+
+    [dim]nas kit make --space hybrid-lm --out kit.zip[/]
+    """
+    from hw_cost_models.cost import Workload
+    from nas.cli import console
+    from nas.kit import make as make_kit
+    from search_spaces.catalogue import space_named
+
+    workloads = [Workload(batch, length)]
+    if context is not None:
+        workloads += [Workload(batch, context, "prefill"), Workload(batch, context, "decode")]
+    manifest = make_kit(space_named(space), workloads, out)
+    megabytes = out.stat().st_size / 1e6
+    console.print(
+        f"{out}   {len(manifest.networks)} networks, {megabytes:.1f} MB: unpack it on the board and run "
+        "`python measure.py` there",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def pack(
+    run: RunArgument, out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("winner.zip")
+) -> None:
+    """Write the winner with its inputs in one file for the board: needed where the search limits decoding."""
+    from nas.cli import _open, _space_and_task, console
+    from nas.kit_verdict import pack_winner
+
+    opened = _open(run)
+    pack_winner(opened, _space_and_task(opened)[0], out)
+    console.print(
+        f"{out}   run `python measure.py --verify {out.name}` on the board", highlight=False, soft_wrap=True
+    )
+
+
+@app.command()
+def verify(
+    run: RunArgument,
+    answer: Annotated[
+        Path, typer.Argument(metavar="VERIFICATION.JSON", help="What `measure.py --verify` wrote.")
+    ],
+) -> None:
+    """Close a run by what the board measured of its winner: target, predicted, measured."""
+    from nas.cli import _exit_with, _open, _space_and_task, console
+    from nas.kit_verdict import close
+    from nas.terminal import verdict_table
+
+    opened = _open(run)
+    result = close(opened, _space_and_task(opened)[0], answer)
+    console.print(verdict_table(result))
+    _exit_with(result["verdict"])

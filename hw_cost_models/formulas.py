@@ -47,7 +47,9 @@ def arithmetic(call: Call) -> torch.dtype:
 
 def is_composite(operator: torch._ops.OpOverload) -> bool:
     """Whether it is to be taken apart: it has no formula of its own, and is made of others."""
-    return _formula(operator) is None and not operator.is_view and operator._can_decompose()
+    if operator.namespace == "prim" or operator.is_view or _formula(operator) is not None:
+        return False
+    return bool(operator._can_decompose())
 
 
 def _formula(operator: torch._ops.OpOverload) -> Formula[Call] | None:
@@ -58,17 +60,18 @@ def _formula(operator: torch._ops.OpOverload) -> Formula[Call] | None:
 
 @functools.cache
 def _lasting(operator: torch._ops.OpOverload) -> Formula[Call] | None:
-    packet = operator.overloadpacket
+    packet, tags = operator.overloadpacket, set(operator.tags)
     known = _ours(packet)
-    if known is None and packet.__name__.endswith("_"):  # the twin that works in place
-        known = _ours(_out_of_place(packet))
+    twin = _out_of_place(operator)
+    if known is None and twin is not None:
+        known, tags = _ours(twin.overloadpacket), tags | set(twin.tags)
     if known is not None:
         return known
-    if torch.Tag.pointwise in operator.tags:
+    if torch.Tag.pointwise in tags:
         return Formula("elementwise", per_element(1))
-    if torch.Tag.reduction in operator.tags:
+    if torch.Tag.reduction in tags:
         return Formula("reduction", per_input_element(1))
-    if torch.Tag.view_copy in operator.tags:
+    if torch.Tag.view_copy in tags:
         return Formula("movement", per_element(0))
     return None
 
@@ -77,9 +80,14 @@ def _ours(packet: Any) -> Formula[Call] | None:
     return aten_formulas.FORMULAS.get(packet) or quantised_formulas.FORMULAS.get(str(packet))
 
 
-def _out_of_place(packet: Any) -> Any:
-    library = getattr(torch.ops, packet._qualified_op_name.split("::")[0])
-    return getattr(library, packet.__name__.removesuffix("_"), None)
+def _out_of_place(operator: torch._ops.OpOverload) -> torch._ops.OpOverload | None:
+    """Of an operator that works in place, the one that does the same into a new tensor."""
+    packet = operator.overloadpacket
+    if not packet.__name__.endswith("_"):
+        return None
+    library = getattr(torch.ops, operator.namespace)
+    twin = getattr(library, packet.__name__.removesuffix("_"), None)
+    return getattr(twin, operator._overloadname, None)
 
 
 def _registered(call: Call) -> float:

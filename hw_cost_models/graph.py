@@ -10,6 +10,7 @@ from producer to consumer. A node's attributes are the fields of `Operator`; the
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -95,6 +96,44 @@ def add_operator(graph: nx.DiGraph, operator: Operator) -> int:
     return step
 
 
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """What all operators of one name take together."""
+
+    operator: str
+    kind: Kind
+    count: int
+    flops: float
+    bytes: int
+    """Read and written."""
+    weight_bytes: int
+    """The part of the bytes that is weights."""
+    live_bytes: int
+    """The largest sum of tensors alive while one of them runs, weights apart."""
+
+
+def summarise(graph: nx.DiGraph) -> tuple[Share, ...]:
+    """The operators that are not free, by name, those with the most operations first."""
+    alive = alive_bytes(graph.graph["storages"], len(graph))
+    groups: dict[tuple[str, Kind], list[tuple[int, dict[str, Any]]]] = {}
+    for step, node in graph.nodes.data():
+        if not node["free"]:
+            groups.setdefault((node["operator"], node["kind"]), []).append((step, node))
+    shares = [
+        Share(
+            operator=operator,
+            kind=kind,
+            count=len(members),
+            flops=sum(node["flops"] for _, node in members),
+            bytes=sum(node["bytes_read"] + node["bytes_written"] for _, node in members),
+            weight_bytes=sum(node["weight_bytes"] for _, node in members),
+            live_bytes=max(alive[step] for step, _ in members),
+        )
+        for (operator, kind), members in groups.items()
+    ]
+    return tuple(sorted(shares, key=lambda share: (-share.flops, -share.bytes, share.operator)))
+
+
 def repeated(body: nx.DiGraph, steps: int) -> dict[str, Any]:
     """The fields of an Operator that runs a graph that often: the body times its steps."""
     nodes = [node for _, node in body.nodes.data()]
@@ -119,12 +158,21 @@ def finish(graph: nx.DiGraph, storages: Iterable[Storage], weight_bytes: int) ->
 
 def peak_bytes(storages: Iterable[Storage]) -> int:
     """The largest sum of storages alive in one step."""
-    change: Counter[int] = Counter()
+    return max(itertools.accumulate(change for _, change in _changes(storages)), default=0)
+
+
+def alive_bytes(storages: Iterable[Storage], steps: int) -> list[int]:
+    """The sum of storages alive in each of the steps from 0 on."""
+    changes = Counter[int]()
+    for step, change in _changes(storages):
+        changes[max(step, 0)] += change
+    return list(itertools.accumulate(changes[step] for step in range(steps)))
+
+
+def _changes(storages: Iterable[Storage]) -> list[tuple[int, int]]:
+    """By how many bytes the sum of storages alive changes with a step, in order."""
+    changes = Counter[int]()
     for storage in storages:
-        change[storage.born] += storage.bytes
-        change[storage.dies + 1] -= storage.bytes
-    alive = peak = 0
-    for step in sorted(change):
-        alive += change[step]
-        peak = max(peak, alive)
-    return peak
+        changes[storage.born] += storage.bytes
+        changes[storage.dies + 1] -= storage.bytes
+    return sorted(changes.items())

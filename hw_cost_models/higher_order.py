@@ -18,7 +18,7 @@ from torch._higher_order_ops.while_loop import while_loop_op
 
 from hw_cost_models.aten_counts import attention_of
 from hw_cost_models.errors import UnknownOperatorError
-from hw_cost_models.graph import Operator, repeated
+from hw_cost_models.graph import Operator, peak_bytes, repeated
 from hw_cost_models.operator_call import size, tensors, type_name
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ def _place_loop(
 ) -> None:
     loop = replace(_once(operator, inputs, outputs), **repeated(body, steps))
     recorder.place(loop, inputs, outputs)
+    recorder.work_in(peak_bytes(body.graph["storages"]))
 
 
 def _total(graph: nx.DiGraph, attribute: str) -> Any:

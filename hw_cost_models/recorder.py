@@ -39,6 +39,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         self.writers: dict[int, int] = {}  # storage -> the operator that last changed it in place
         self.constant = set[int]()  # storages
         self.sizes = {_storage(tensor): tensor.untyped_storage().nbytes() for tensor in self.tensors}
+        self.workspaces: list[Storage] = []
         self.born = dict.fromkeys(self.sizes, -1)
         self.dies = dict.fromkeys(self.sizes, -1)
 
@@ -70,7 +71,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
             if _storage(tensor) in self.dies:
                 self.dies[_storage(tensor)] = self.graph.number_of_nodes()
         storages = (Storage(self.sizes[key], born, self.dies[key]) for key, born in self.born.items())
-        return finish(self.graph, storages, weight_bytes)
+        return finish(self.graph, (*storages, *self.workspaces), weight_bytes)
 
     def body(self, function: Callable[..., Any], varying: Sequence[Any], fixed: Sequence[Any]) -> nx.DiGraph:
         """The graph of `function(*varying, *fixed)`, to be called inside of an operator of higher order.
@@ -100,9 +101,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         self._live(step, inputs, outputs)
         return step
 
+    def work_in(self, size: int) -> None:
+        """The last operator takes that many bytes while it runs."""
+        step = self.graph.number_of_nodes() - 1
+        self.workspaces.append(Storage(size, step, step))
+
     def _note(self, call: Call) -> None:
         self._find_constants(call.inputs)
-        changes = call.operator._schema.is_mutable
+        changes = call.operator._schema.is_mutable and torch.Tag.inplace_view not in call.operator.tags
         free = not changes and (_is_view(call) or self.is_constant(call.inputs))
         step = self.place(self._describe(call, free), call.inputs, call.outputs)
         if changes:

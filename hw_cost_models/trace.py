@@ -7,6 +7,7 @@ the forward runs again on the real inputs.
 
 from __future__ import annotations
 
+import logging
 import sys
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -40,7 +41,8 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...], unknown: Unknown = "err
     operations and lowers the coverage. Raises HardwareCostError when the module does not run on the inputs.
     """
     try:
-        return _record(module, inputs, unknown, FakeTensorMode(allow_non_fake_inputs=True))
+        with _silently():
+            return _record(module, inputs, unknown, FakeTensorMode(allow_non_fake_inputs=True))
     except HardwareCostError:
         raise
     except Exception:  # whatever a module does to data that is not there: the real inputs decide
@@ -94,6 +96,17 @@ def _record(
         modes.enter_context(recorder)
         outputs = module(*inputs)
     return recorder.finish(tensors(outputs), sum(map(size, weights.values())))
+
+
+@contextmanager
+def _silently() -> Iterator[None]:
+    """Without the traceback that fake tensors log of an error: it is handled."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager

@@ -5,11 +5,10 @@ from __future__ import annotations
 import networkx as nx
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from hw_cost_models.graph import Storage, peak_bytes
+from hw_cost_models.errors import HardwareCostError, UnknownOperatorError
+from hw_cost_models.graph import Storage
 from hw_cost_models.trace import _record, static_cost, trace
 
 _FLOAT = 4
@@ -128,14 +127,75 @@ def test_a_traced_module_is_as_it_was() -> None:
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
-_storages = st.lists(
-    st.tuples(st.integers(0, 9), st.integers(-1, 6), st.integers(0, 6)).map(
-        lambda t: Storage(bytes=t[0], born=t[1], dies=t[1] + t[2])
-    )
-)
+def test_a_node_says_what_it_is() -> None:
+    layer = nn.Linear(8, 4, dtype=torch.float64)
+    (view, product) = (n for _, n in trace(layer, (torch.ones(2, 8, dtype=torch.float64),)).nodes.data())
+    assert view["free"]
+    assert (view["kind"], view["launches"], view["flops"]) == ("movement", 0, 0)
+    assert (product["operator"], product["kind"], product["launches"]) == ("aten.addmm", "matmul", 1)
+    assert (product["dtype"], product["dtypes"], product["shapes"]) == ("float64", ["float64"], [(2, 4)])
+    assert product["input_shapes"] == [(4,), (2, 8), (8, 4)]
+    assert product["weight_bytes"] == (4 + 32) * 8
+    assert product["bytes_read"] == (4 + 16 + 32) * 8
+    assert product["covered"]
 
 
-@given(storages=_storages)
-def test_peak_against_looking_at_every_step(storages: list[Storage]) -> None:
-    alive = [sum(s.bytes for s in storages if s.born <= step <= s.dies) for step in range(-1, 14)]
-    assert peak_bytes(storages) == max(alive)
+def test_weights_are_parameters_buffers_and_literals() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("scale", torch.ones(8))
+            self.plain = torch.ones(8)
+            self.unused = nn.Parameter(torch.ones(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x * self.scale * self.plain
+
+    graph = trace(Net(), (torch.ones(2, 8),))
+    assert graph.graph["weight_bytes"] == (8 + 3) * _FLOAT
+    assert [n["weight_bytes"] for _, n in graph.nodes.data()] == [8 * _FLOAT, 8 * _FLOAT]
+    assert graph.graph["coverage"] == 1
+
+
+def test_masks_are_not_what_is_calculated_in() -> None:
+    class Masked(nn.Module):
+        def forward(self, mask: Tensor, x: Tensor) -> Tensor:
+            return torch.where(mask, x, 0 * x)
+
+    graph = trace(Masked(), (torch.ones(3, dtype=torch.bool), torch.ones(3, dtype=torch.float16)))
+    assert {n["dtype"] for _, n in graph.nodes.data()} == {"float16"}
+
+
+class _Eigenvalues(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.linalg.eigvalsh(x) + 1
+
+
+def test_an_unknown_operator_is_an_error_or_less_coverage() -> None:
+    with pytest.raises(
+        UnknownOperatorError, match=r"no formula for the operator aten\._linalg_eigh.*unknown="
+    ):
+        trace(_Eigenvalues(), (torch.eye(3),))
+    graph = trace(_Eigenvalues(), (torch.eye(3),), unknown="skip")
+    (unknown,) = (n for _, n in graph.nodes.data() if not n["covered"])
+    assert (unknown["kind"], unknown["flops"]) == ("other", 0)
+    assert unknown["bytes_read"] == 9 * _FLOAT
+    assert graph.graph["coverage"] == 1 / 2
+
+
+def test_inputs_that_do_not_fit_are_said_in_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(
+        HardwareCostError, match=r"^Linear does not run on the inputs float32 \(2, 5\): .*2x5"
+    ):
+        trace(nn.Linear(3, 4), (torch.ones(2, 5),))
+    with pytest.raises(HardwareCostError, match=r"does not run on the inputs none: .*missing 1 required"):
+        trace(nn.Linear(3, 4), ())
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_layer_with_an_operator_of_its_own_is_taken_apart() -> None:
+    layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+    before = torch.backends.mha.get_fastpath_enabled()
+    kinds = {n["kind"] for _, n in trace(layer, (torch.ones(1, 4, 16),)).nodes.data()}
+    assert {"attention", "matmul", "normalisation"} <= kinds
+    assert torch.backends.mha.get_fastpath_enabled() == before

@@ -134,7 +134,7 @@ class Energy(_Frozen):
 
     def byte_pj(self, on_chip: bool) -> float:
         """Of one byte that moves, on the chip or to and from main memory."""
-        figure = self.pj_per_byte_cache if on_chip and self.pj_per_byte_cache is not None else None
+        figure = self.pj_per_byte_cache if on_chip else None
         return (figure or self.pj_per_byte_memory).value
 
 

@@ -132,7 +132,7 @@ def _group(graph: nx.DiGraph, flow: _Flow, nodes: list[int]) -> Group:
         nodes=tuple(nodes),
         kind=operators[0]["kind"],
         work=tuple(Work(o["kind"], o["dtype"], float(o["flops"])) for o in operators),
-        launches=operators[0].get("launches", 1),
+        launches=operators[0]["launches"],
         weight_bytes=weights,
         tensor_bytes=moved - inside,
     )

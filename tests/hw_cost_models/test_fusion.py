@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import networkx as nx
+import numpy as np
+import onnx
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hw_cost_models.fusion import groups
-from hw_cost_models.graph import Storage, finish
+from hw_cost_models.graph import Kind, Storage, finish
+from hw_cost_models.onnx_graph import read_onnx
 from hw_cost_models.trace import trace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from hw_cost_models.fusion import Group
-    from hw_cost_models.graph import Kind
 
 KB = 1024
 SHAPE = (16, 16)  # float32: one KB
+LEADERS = ("matmul", "convolution", "attention", "normalisation", "reduction")
 
 
 def graph(
@@ -122,6 +129,81 @@ def test_without_fusion_everything_stands_alone() -> None:
     found = groups(graph([("matmul", []), (None, [0]), ("elementwise", [1])]), fused=False)
     assert nodes(found) == [(0,), (2,)]
     assert [group.tensor_bytes for group in found] == [2 * KB, 2 * KB]
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> nx.DiGraph:
+    """Any operators in any order, with whatever they may read and some of them leaving the network."""
+    kinds = draw(st.lists(st.sampled_from([*get_args(Kind), None, "elementwise", "elementwise"]), min_size=3))
+    near = (st.sets(st.integers(max(0, n - 3), n - 1), max_size=2) for n in range(1, len(kinds)))
+    before = [set[int](), *(draw(sources) for sources in near)]
+    outputs = draw(st.sets(st.integers(0, len(kinds) - 1), max_size=2))
+    small = draw(st.sets(st.integers(0, len(kinds) - 1), max_size=2))
+    steps = list(zip(kinds, map(sorted, before), strict=True))
+    return graph(steps, sorted(outputs), dict.fromkeys(small, (8,)))
+
+
+def _readers(network: nx.DiGraph, node: int) -> set[int]:
+    """Who reads the result of a node, itself or a view of it: by every path, one by one."""
+    found: set[int] = set()
+    for reader in network.successors(node):
+        found |= _readers(network, reader) if network.nodes[reader]["free"] else {reader}
+    return found
+
+
+@given(networks())
+def test_of_any_network(network: nx.DiGraph) -> None:
+    """Every operator runs once, nothing is seen of a group but its last result, and fusion only saves."""
+    found = groups(network)
+    running = [node for node, operator in network.nodes.data() if not operator["free"]]
+    assert sorted(node for group in found for node in group.nodes) == running
+    outputs = {storage.born for storage in network.graph["storages"] if storage.dies >= len(network)}
+    for group in found:
+        first, *others = group.nodes
+        assert others == [] or network.nodes[first]["kind"] in LEADERS
+        for node in others:
+            assert network.nodes[node]["kind"] == "elementwise"
+            assert network.nodes[node]["shapes"] == network.nodes[first]["shapes"]
+        for node in group.nodes[:-1]:
+            assert node not in outputs
+            assert _readers(network, node) <= {*group.nodes}
+    apart = groups(network, fused=False)
+    assert all(group.tensor_bytes >= 0 for group in (*found, *apart))
+    assert sum(group.tensor_bytes for group in found) <= sum(group.tensor_bytes for group in apart)
+
+
+def test_a_file(tmp_path: Path) -> None:
+    """relu(x w + b) in a file, then a softmax of a view of it."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.standard_normal((16, 32), np.float32), "b": rng.standard_normal(32, np.float32)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("Relu", ["c"], ["d"]),
+        helper.make_node("Reshape", ["d", "shape"], ["e"]),
+        helper.make_node("Softmax", ["e"], ["y"]),
+    ]
+    made = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [8, 16])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 4, 32])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()]
+        + [numpy_helper.from_array(np.array([2, 4, 32]), "shape")],
+    )
+    path = tmp_path / "network.onnx"
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 18)]), path)
+    network = read_onnx(path)
+    product, softmax = groups(network)
+    assert [network.nodes[node]["operator"] for node in product.nodes] == ["MatMul", "Add", "Relu"]
+    assert [(work.kind, work.flops) for work in product.work] == [
+        ("matmul", 2 * 8 * 16 * 32),
+        ("elementwise", 8 * 32),
+        ("elementwise", 8 * 32),
+    ]
+    assert product.weight_bytes == 4 * (16 * 32 + 32)
+    assert product.tensor_bytes == 4 * (8 * 16 + 8 * 32)
+    assert (softmax.kind, softmax.tensor_bytes) == ("normalisation", 4 * 2 * 8 * 32)
 
 
 class Block(nn.Module):

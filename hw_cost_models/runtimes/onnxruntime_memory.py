@@ -5,22 +5,26 @@
 The arena grows by exactly what is asked for, in steps of 256 bytes (`kSameAsRequested`, no memory pattern,
 one arena in a fresh process). By default it grows by powers of two from 1 MiB, which says little of a small
 network. The runtime honours that strategy only for an allocator that is registered with its environment. Its
-log has one line for each extension; the process ends by printing its peak resident size in bytes.
+log has one line for each extension; the process ends by printing its peak resident size in bytes, the heap
+giving back what is freed.
 """
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+
+from hw_cost_models.runtimes.heap import give_back_large_blocks
+from hw_cost_models.runtimes.resident import peak_resident_bytes
 
 _VERBOSE = 0
 _SAME_AS_REQUESTED = 1
 
 
 def main(model: str, inputs: str, threads: int) -> None:
+    give_back_large_blocks()
     ort.set_default_logger_severity(_VERBOSE)
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     # A chunk is always split to size: no byte of it may lie idle beside the tensor that it holds.
@@ -36,19 +40,7 @@ def main(model: str, inputs: str, threads: int) -> None:
         feed = dict(arrays)
     for _ in range(2):  # the second run must find room for everything, or the arena leaks
         session.run(None, feed)
-    print(_peak_resident_bytes())
-
-
-def _peak_resident_bytes() -> int:
-    """From Linux's own account: getrusage inherits the peak of the process that started this one."""
-    status = Path("/proc/self/status")
-    if not status.exists():
-        import resource
-
-        kilobyte = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * kilobyte
-    peak = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-    return int(peak.split()[1]) * 1024
+    print(peak_resident_bytes())
 
 
 if __name__ == "__main__":

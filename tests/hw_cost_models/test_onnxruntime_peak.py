@@ -1,0 +1,204 @@
+"""What is predicted of a file against what ONNX Runtime's own log says that its arena grew to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from hw_cost_models.errors import DamagedFileError, HardwareCostError
+from hw_cost_models.export import export_onnx
+from hw_cost_models.onnxruntime_peak import onnxruntime_memory
+from hw_cost_models.runtimes.process import Network, arena_and_resident
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+_MS = "com.microsoft"
+
+
+def _arena(path: Path, **inputs: np.ndarray) -> int:
+    return arena_and_resident(Network(path.name, path, inputs), threads=1)[0]
+
+
+def _save(
+    folder: Path, nodes: list[onnx.NodeProto], shape: list[int], opset: int = 20, **weights: np.ndarray
+) -> Path:
+    """A file that takes x and returns the size of what its last node makes."""
+    size = helper.make_node("Size", [nodes[-1].output[0]], ["y"])
+    graph = helper.make_graph(
+        [*nodes, size],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("y", TensorProto.INT64, [])],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(_MS, 1)]
+    path = folder / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
+    return path
+
+
+@pytest.mark.measured
+def test_free_dimensions_to_the_byte(tmp_path: Path, examples: dict[str, tuple[nn.Module, Any]]) -> None:
+    """Attention, whose shapes are made from its inputs': most of its buffers are not shared."""
+    path = tmp_path / "lm.onnx"
+    export_onnx(
+        examples["lm"][0],
+        (torch.zeros(1, 16, dtype=torch.long),),
+        path,
+        dynamic={0: "batch", 1: "length"},
+        input_names=["tokens"],
+        output_names=["logits"],
+    )
+    memory = onnxruntime_memory(path, {"batch": 3, "length": 200})
+    assert memory.arena_bytes == _arena(path, tokens=np.zeros((3, 200), np.int64))
+    assert memory.input_bytes == 3 * 200 * 8
+    assert memory.output_bytes == 3 * 200 * 32 * 4
+    assert memory.weight_bytes >= sum(p.nbytes for p in examples["lm"][0].parameters())
+    assert memory.activation_bytes <= memory.arena_bytes
+    assert memory.peak_bytes > memory.running_bytes >= memory.arena_bytes + memory.weight_bytes
+
+
+@pytest.mark.measured
+def test_blocked_convolutions_and_a_residual_to_the_byte(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weights = {f"w{n}": rng.normal(size=(16, 3 if n == 0 else 16, 3, 3)).astype("f") for n in range(3)}
+    nodes = [
+        helper.make_node("Conv", ["x", "w0"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", ["a", "w1"], ["b"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["b"], ["c"]),
+        helper.make_node("Conv", ["c", "w2"], ["d"], pads=[1, 1, 1, 1]),
+        helper.make_node("Add", ["d", "a"], ["e"]),
+        helper.make_node("MaxPool", ["e"], ["f"], kernel_shape=[2, 2], strides=[2, 2]),
+        helper.make_node("GlobalAveragePool", ["f"], ["g"]),
+    ]
+    path = _save(tmp_path, nodes, [2, 3, 40, 40], **weights)
+    memory = onnxruntime_memory(path)
+    assert memory.arena_bytes == _arena(path, x=np.zeros((2, 3, 40, 40), np.float32))
+    assert memory.weight_bytes >= sum(array.nbytes for array in weights.values())
+
+
+def _node(operator: str, inputs: str, domain: str = "", **attributes: Any) -> list[onnx.NodeProto]:
+    return [helper.make_node(operator, inputs.split(), ["a"], domain=domain, **attributes)]
+
+
+def _floats(*shape: int) -> np.ndarray:
+    return np.ones(shape, np.float32)
+
+
+@pytest.mark.measured
+@pytest.mark.parametrize(
+    ("nodes", "shape", "weights", "opset"),
+    [
+        (_node("Conv", "x w", pads=[1, 1]), [2, 16, 512], {"w": _floats(16, 16, 3)}, 20),
+        (_node("Conv", "x w", pads=[1, 1]), [2, 16, 32], {"w": _floats(512, 16, 3)}, 20),
+        (_node("Conv", "x w"), [2, 16, 512], {"w": _floats(16, 16, 1)}, 20),
+        (_node("ConvTranspose", "x w", strides=[2, 2]), [2, 16, 32, 32], {"w": _floats(16, 8, 4, 4)}, 20),
+        (
+            _node("GRU", "x w r", hidden_size=64),
+            [128, 4, 32],
+            {"w": _floats(1, 192, 32), "r": _floats(1, 192, 64)},
+            20,
+        ),
+        (
+            _node("Einsum", "x w", equation="bhid,bhjd->bhij"),
+            [2, 4, 64, 32],
+            {"w": _floats(2, 4, 64, 32)},
+            20,
+        ),
+        (_node("Softmax", "x", axis=1), [2, 256, 128], {}, 20),
+        (_node("BiasGelu", "x b", _MS), [2, 256, 128], {"b": _floats(128)}, 20),
+        (_node("Attention", "x x x", is_causal=1), [2, 4, 256, 32], {}, 23),
+        (
+            _node("Attention", "x w b", _MS, num_heads=4),
+            [2, 256, 128],
+            {"w": _floats(128, 384), "b": _floats(384)},
+            20,
+        ),
+    ],
+)
+def test_what_kernels_work_in(
+    tmp_path: Path, nodes: list[onnx.NodeProto], shape: list[int], weights: dict[str, np.ndarray], opset: int
+) -> None:
+    path = _save(tmp_path, nodes, shape, opset, **weights)
+    measured = _arena(path, x=np.ones(shape, np.float32))
+    assert onnxruntime_memory(path).arena_bytes == pytest.approx(measured, rel=0.02)
+
+
+def test_what_is_computed_while_loading_counts(tmp_path: Path) -> None:
+    """A weight that is made from another by way of two more, of which one is left to run."""
+    nodes = [
+        helper.make_node("Abs", ["w"], ["u"]),
+        helper.make_node("Sqrt", ["u"], ["v"]),
+        helper.make_node("MatMul", ["x", "v"], ["a"]),
+    ]
+    path = _save(tmp_path, nodes, [4, 256], w=_floats(256, 256))
+    memory = onnxruntime_memory(path)
+    one = 256 * 256 * 4
+    assert memory.weight_bytes == one
+    assert memory.loading_bytes == 4 * one, "the weight, two made of it, and the last one packed"
+    assert memory.peak_bytes == memory.loading_bytes + memory.runtime_bytes
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    with pytest.raises(HardwareCostError, match=r"none\.onnx cannot be read"):
+        onnxruntime_memory(tmp_path / "none.onnx")
+    whole = _save(tmp_path, _node("Exp", "x"), [4])
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(whole.read_bytes()[:-9])
+    with pytest.raises(DamagedFileError, match=r"cut\.onnx is no whole ONNX file"):
+        onnxruntime_memory(cut)
+    unknown = _save(tmp_path, _node("Marvel", "x", "nowhere"), [4])
+    with pytest.raises(HardwareCostError, match=r"model\.onnx: ONNX Runtime does not load it: .*nowhere"):
+        onnxruntime_memory(unknown)
+
+
+def test_free_dimensions_need_numbers(tmp_path: Path) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("Exp", ["x"], ["y"])],
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 4])],
+    )
+    path = tmp_path / "free.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    with pytest.raises(HardwareCostError, match="no value for 'batch'"):
+        onnxruntime_memory(path)
+    assert onnxruntime_memory(path, {"batch": 100}).arena_bytes == 100 * 4 * 4 + 192
+
+
+def test_loops_are_refused(tmp_path: Path) -> None:
+    """A loop as long as the data say."""
+    body = helper.make_graph(
+        [helper.make_node("Identity", ["c"], ["d"]), helper.make_node("Exp", ["s"], ["t"])],
+        "body",
+        [
+            helper.make_tensor_value_info("i", TensorProto.INT64, []),
+            helper.make_tensor_value_info("c", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("s", TensorProto.FLOAT, [4]),
+        ],
+        [
+            helper.make_tensor_value_info("d", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("t", TensorProto.FLOAT, [4]),
+        ],
+    )
+    turns = numpy_helper.from_array(np.array(3), "n")
+    nodes = [helper.make_node("Loop", ["n", "", "x"], ["a"], body=body)]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [4])],
+        [helper.make_tensor_value_info("a", TensorProto.FLOAT, [4])],
+        [turns],
+    )
+    path = tmp_path / "loop.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    with pytest.raises(HardwareCostError, match="memory is not predicted for Loop"):
+        onnxruntime_memory(path)

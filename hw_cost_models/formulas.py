@@ -39,12 +39,6 @@ def price(call: Call, unknown: Unknown) -> tuple[Kind, float, bool]:
     )
 
 
-def arithmetic(call: Call) -> torch.dtype:
-    """The type the call calculates in: of its first tensor that is no mask."""
-    types = [tensor.dtype for tensor in (*call.inputs, *call.outputs)]
-    return next((dtype for dtype in types if dtype != torch.bool), torch.bool)
-
-
 def is_composite(operator: torch._ops.OpOverload) -> bool:
     """Whether it is to be taken apart: it has no formula of its own, and is made of others."""
     if operator.namespace == "prim" or operator.is_view or _formula(operator) is not None:

@@ -52,7 +52,7 @@ class Operator:
     """Of the outputs, such as "float32"."""
     input_shapes: list[Shape]
     dtype: str
-    """What the arithmetic is done in: the type of the first input that is no mask."""
+    """What the arithmetic is done in, by `arithmetic_type`."""
     flops: float
     bytes_read: int
     bytes_written: int
@@ -87,6 +87,12 @@ class Storage:
     bytes: int
     born: int
     dies: int
+
+
+def arithmetic_type(dtypes: Iterable[str]) -> str:
+    """The type of the first tensor that is no mask; integers of 8 bits are "int8", signed or not."""
+    first = next((dtype for dtype in dtypes if dtype != "bool"), "bool")
+    return "int8" if first == "uint8" else first
 
 
 def add_operator(graph: nx.DiGraph, operator: Operator) -> int:

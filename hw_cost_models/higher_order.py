@@ -18,7 +18,7 @@ from torch._higher_order_ops.while_loop import while_loop_op
 
 from hw_cost_models.aten_counts import attention_of
 from hw_cost_models.errors import UnknownOperatorError
-from hw_cost_models.graph import Operator, peak_bytes, repeated
+from hw_cost_models.graph import Operator, arithmetic_type, peak_bytes, repeated
 from hw_cost_models.operator_call import size, tensors, type_name
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _once(operator: HigherOrderOperator, inputs: tuple[Tensor, ...], outputs: tu
         shapes=[tuple(tensor.shape) for tensor in outputs],
         dtypes=[type_name(tensor.dtype) for tensor in outputs],
         input_shapes=[tuple(tensor.shape) for tensor in inputs],
-        dtype=type_name((*inputs, *outputs)[0].dtype),
+        dtype=arithmetic_type(type_name(tensor.dtype) for tensor in (*inputs, *outputs)),
         flops=0.0,
         bytes_read=sum(map(size, inputs)),
         bytes_written=sum(map(size, outputs)),

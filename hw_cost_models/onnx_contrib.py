@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 Types = list[tuple[int, "Shape"]]
 """Of the outputs, as many as are known: types of elements, and shapes."""
-_Inputs = "Sequence[Value | None]"
 
 
 def contributed(node: Node, inputs: Sequence[Value | None]) -> Types | None:
@@ -41,6 +40,11 @@ def stand_in(node: Node) -> NodeProto | None:
     names = node.inputs[positions] if isinstance(positions, slice) else [node.inputs[i] for i in positions]
     attributes = {key: value for key, value in node.attributes.items() if key in _SHAPE_ATTRIBUTES}
     return helper.make_node(operator, list(names), list(node.outputs), **attributes)
+
+
+def result_type(node: Node, first: Value) -> int:
+    """Of what a node makes that has a stand-in: as its first input, or floats where it is told no scale."""
+    return TensorProto.FLOAT if node.operator == "QGemm" and len(node.inputs) < 8 else first.element
 
 
 _STANDARD: dict[str, tuple[str, slice | tuple[int, ...]]] = {

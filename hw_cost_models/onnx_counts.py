@@ -24,6 +24,12 @@ class Call:
     outputs: list[Value | None]
 
     @property
+    def values(self) -> tuple[list[Value], list[Value]]:
+        """The inputs and the outputs that are there."""
+        inputs = [value for value in self.inputs if value is not None]
+        return inputs, [value for value in self.outputs if value is not None]
+
+    @property
     def elements(self) -> int:
         """Of the first output that is there."""
         return next((value.elements for value in self.outputs if value is not None), 0)

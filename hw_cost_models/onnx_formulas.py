@@ -30,6 +30,9 @@ PICKS_ROWS = {"Compress", "Gather", "GatherElements", "GatherND", "Slice"}
 SHAPES_ONLY = {"Shape", "Size"}
 """Read nothing of their input."""
 
+ON_INTEGERS = {"com.microsoft.DynamicQuantizeMatMul"}
+"""Take floats and make integers of them inside."""
+
 
 def price(path: Path, call: Call, unknown: Unknown) -> tuple[Kind, float, bool]:
     """The kind of the operator, the operations of the call, and whether a formula is known.

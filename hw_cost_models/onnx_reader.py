@@ -8,9 +8,10 @@ import networkx as nx
 
 from hw_cost_models import onnx_control, onnx_routing
 from hw_cost_models.errors import DamagedFileError
-from hw_cost_models.graph import Operator, Storage, add_operator, finish
+from hw_cost_models.graph import Operator, Storage, add_operator, arithmetic_type, finish
 from hw_cost_models.onnx_counts import Call
-from hw_cost_models.onnx_formulas import PICKS_ROWS, SHAPES_ONLY, VIEWS, price
+from hw_cost_models.onnx_formulas import ON_INTEGERS, PICKS_ROWS, SHAPES_ONLY, VIEWS, price
+from hw_cost_models.onnx_quantised import Quantised, quantised
 from hw_cost_models.onnx_shapes import RANDOM, ShapeInference, full_name
 from hw_cost_models.onnx_values import Memory, Value
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from hw_cost_models.graph import Unknown
     from hw_cost_models.onnx_file import Body, File, Node
+
+_NEVER_FOLDED = {*RANDOM, "DequantizeLinear"}
+"""Random numbers are new every time; small weights are not made large ahead of time."""
 
 
 class Reader:
@@ -61,13 +65,13 @@ class Reader:
         """Append the body's operators; all values by name, those from outside as well."""
         for name, constant in body.constants.items():
             constant.origin = (body, name)
-        values = {**outside, **body.constants}
+        values, plan = {**outside, **body.constants}, quantised(body)
         for node in body.nodes:
             inputs = [self.look_up(values, name) if name else None for name in node.inputs]
             if node.bodies:
                 made = onnx_control.run(self, node, inputs, values)
             else:
-                made = self._run(body, node, inputs)
+                made = self._run(body, plan, node, inputs)
             values.update({n: v for n, v in zip(node.outputs, made, strict=True) if v is not None})
         return values
 
@@ -92,48 +96,59 @@ class Reader:
         storages = (Storage(memory.bytes, memory.born, memory.dies) for memory in self.memories)
         return finish(self.graph, storages, sum(self.weights.values()))
 
-    def _run(self, body: Body, node: Node, inputs: Sequence[Value | None]) -> list[Value | None]:
-        outputs = self.shapes.outputs(node, inputs, body.declared)
-        given = [value for value in inputs if value is not None]
-        made = [value for value in outputs if value is not None]
-        dynamic = any(value.dynamic for value in given)
-        view = _is_view(node, given, made)
-        constant = _is_constant(node, given, dynamic)
+    def _run(
+        self, body: Body, plan: Quantised, node: Node, inputs: Sequence[Value | None]
+    ) -> list[Value | None]:
+        call = Call(node, list(inputs), self.shapes.outputs(node, inputs, body.declared))
+        given, made = call.values
         onnx_routing.follow(node, given, made)
+        dynamic = any(value.dynamic for value in given)
+        constant = _is_constant(node, given, dynamic)
+        view = node in plan.absorbed or _is_view(node, given, made)
         for name, value in zip((name for name in node.outputs if name), made, strict=True):
             value.dynamic, value.constant = dynamic, constant
+            value.integers = _integers(plan, node, name, value, given)
             if constant:
                 value.origin = given[0].origin if view else (body, name)
-            elif view and given[0].memory is not None and value is made[0]:
+            elif view and value is made[0] and (given[0].memory is not None or value.integers is not None):
                 value.memory = given[0].memory
             else:
-                value.memory = self.new_memory(value.bytes, self.step)
-        self.place(self._describe(Call(node, list(inputs), outputs), free=view or constant), given, made)
-        return outputs
+                value.memory = self.new_memory(value.held.bytes, self.step)
+        operator = self._describe(
+            call, free=view or constant, on_integers=node in plan.operators or full_name(node) in ON_INTEGERS
+        )
+        self.place(operator, given, made)
+        return call.outputs
 
-    def _describe(self, call: Call, free: bool) -> Operator:
+    def _describe(self, call: Call, free: bool, on_integers: bool) -> Operator:
         kind, flops, covered = price(self.file.path, call, "skip" if free else self.unknown)
-        given = [value for value in call.inputs if value is not None]
-        made = [value for value in call.outputs if value is not None]
+        given, made = call.values
         reads = [] if free else _reads(call)
         weights = [(value, count) for value, count in reads if value.constant]
         self.weights.update({value.origin: value.bytes for value, _ in weights})
-        types = [value.dtype for value in (*given, *made)]
         return Operator(
             operator=full_name(call.node),
             kind=kind,
             shapes=[value.shape for value in made],
-            dtypes=[value.dtype for value in made],
+            dtypes=[value.held.dtype for value in made],
             input_shapes=[value.shape for value in given],
-            dtype=next((name for name in types if name != "bool"), "bool"),
+            dtype="int8" if on_integers else arithmetic_type(value.dtype for value in (*given, *made)),
             flops=0.0 if free else float(flops),
             bytes_read=sum(count for _, count in reads),
-            bytes_written=0 if free else sum(value.bytes for value in made),
+            bytes_written=0 if free else sum(value.held.bytes for value in made),
             weight_bytes=sum(count for _, count in weights),
             launches=0 if free else 1,
             free=free,
             covered=free or covered,
         )
+
+
+def _integers(plan: Quantised, node: Node, name: str, value: Value, given: Sequence[Value]) -> Value | None:
+    """What there is in the place of a value that is a float in the file alone."""
+    if node in plan.absorbed:
+        return given[0].held if node.operator != "QuantizeLinear" else None
+    element = plan.integers.get(name)
+    return None if element is None else Value(element, value.shape)
 
 
 def _is_view(node: Node, given: Sequence[Value], made: Sequence[Value]) -> bool:
@@ -147,15 +162,15 @@ def _is_constant(node: Node, given: Sequence[Value], dynamic: bool) -> bool:
     """Whether a runtime computes it when it loads the file."""
     if node.domain == "" and node.operator in SHAPES_ONLY:
         return not dynamic
-    return node.operator not in RANDOM and all(value.constant for value in given)
+    return node.operator not in _NEVER_FOLDED and all(value.constant for value in given)
 
 
 def _reads(call: Call) -> list[tuple[Value, int]]:
-    """Each input once, with the bytes read of it."""
-    first, *rest = {id(value): value for value in call.inputs if value is not None}.values()
+    """What is in memory of each input, once, with the bytes read of it."""
+    first, *rest = {id(value.held): value.held for value in call.values[0]}.values()
     others = [(value, value.bytes) for value in rest]
     if not call.node.domain and call.node.operator in SHAPES_ONLY:
         return others
     if not call.node.domain and call.node.operator in PICKS_ROWS:
-        return [(first, min(first.bytes, sum(value.bytes for value in call.outputs if value))), *others]
+        return [(first, min(first.bytes, sum(value.held.bytes for value in call.values[1]))), *others]
     return [(first, first.bytes), *others]

@@ -1,8 +1,8 @@
 """How many rows a mixture of experts sends where, as far as a file tells.
 
-A router picks indices (`TopK`, `ArgMax`), and `NonZero` of a comparison with them, or of them as `OneHot`, finds
-the rows for each. How many those are is up to the data: with a balanced load each of n choices gets its n-th
-part of them.
+A router picks indices (`TopK`, `ArgMax`), and `NonZero` of a comparison with them, or of them as `OneHot`,
+finds the rows for each. How many those are is up to the data: with a balanced load each of n choices gets its
+n-th part of them.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from onnx.reference import ReferenceEvaluator
 
 from hw_cost_models import onnx_routing
 from hw_cost_models.errors import HardwareCostError, UnknownOperatorError
-from hw_cost_models.onnx_contrib import contributed, stand_in
+from hw_cost_models.onnx_contrib import contributed, result_type, stand_in
 from hw_cost_models.onnx_values import SMALL, Value
 
 if TYPE_CHECKING:
@@ -111,21 +111,28 @@ class ShapeInference:
         inputs: Mapping[str, Value | None],
     ) -> dict[str, onnx.TypeProto]:
         known = {name: value for name in proto.input if (value := inputs.get(name)) is not None}
+        stands_in = (
+            proto is not node.proto
+        )  # for an operator on any type, where the standard has one on floats
         try:
-            return onnx.shape_inference.infer_node_outputs(
+            types = onnx.shape_inference.infer_node_outputs(
                 schema,
                 proto,
-                {name: value.type for name, value in known.items()},
+                {name: _type(value, floating=stands_in) for name, value in known.items()},
                 {name: _tensor(value) for name, value in known.items() if value.data is not None},
                 opset_imports=self._opsets,
                 ir_version=self.file.ir_version,
             )
-        except onnx.shape_inference.InferenceError as error:
-            shapes = ", ".join(str(value.shape) for value in known.values())
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError) as error:
+            given = ", ".join(f"{value.dtype} {value.shape}" for value in known.values())
             raise HardwareCostError(
-                f"{self.file.path}: {node.operator} {node.name!r} does not take the shapes {shapes} "
+                f"{self.file.path}: {node.operator} {node.name!r} does not take {given} "
                 f"({str(error).strip().splitlines()[0]}): give other dimensions, or repair the file"
             ) from None
+        if stands_in:
+            for made in types.values():
+                made.tensor_type.elem_type = result_type(node, next(iter(known.values())))
+        return types
 
     def _calculate(self, node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value | None]) -> None:
         """Fill in the data of small outputs whose inputs are all known, and of shapes."""
@@ -202,6 +209,10 @@ def _fuller(inferred: onnx.TypeProto, declared: onnx.TypeProto | None) -> onnx.T
     if whole or declared is None or not declared.tensor_type.HasField("shape"):
         return tensor
     return declared.tensor_type
+
+
+def _type(value: Value, floating: bool) -> onnx.TypeProto:
+    return helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, value.shape) if floating else value.type
 
 
 def _tensor(value: Value) -> onnx.TensorProto:

@@ -50,6 +50,8 @@ class Value:
     """None of a constant."""
     origin: Hashable = None
     """Of a constant, which weight it is, or which it is a view of."""
+    integers: Value | None = None
+    """What there is in its place, where a runtime calculates in integers."""
     choices: int = 0
     """Of indices that a router picks, how many there are to pick from."""
     density: float | None = None
@@ -67,6 +69,11 @@ class Value:
     def bytes(self) -> int:
         bits = _BITS.get(self.dtype) or 8 * helper.tensor_dtype_to_np_dtype(self.element).itemsize
         return math.ceil(self.elements * bits / 8)
+
+    @property
+    def held(self) -> Value:
+        """What is in memory: the value itself, unless only its integers are."""
+        return self.integers or self
 
     @property
     def type(self) -> TypeProto:

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from hw_cost_models import call_bytes, formulas, higher_order
-from hw_cost_models.graph import Operator, Storage, Unknown, add_operator, finish
+from hw_cost_models.graph import Operator, Storage, Unknown, add_operator, arithmetic_type, finish
 from hw_cost_models.operator_call import Call, tensors, type_name
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
             shapes=[tuple(tensor.shape) for tensor in call.outputs],
             dtypes=[type_name(tensor.dtype) for tensor in call.outputs],
             input_shapes=[tuple(tensor.shape) for tensor in call.inputs],
-            dtype=type_name(formulas.arithmetic(call)),
+            dtype=arithmetic_type(type_name(tensor.dtype) for tensor in (*call.inputs, *call.outputs)),
             flops=0.0 if free else flops,
             bytes_read=sum(count for _, count in reads),
             bytes_written=0 if free else call_bytes.bytes_written(call),

@@ -84,6 +84,6 @@ def test_packed_weights_are_unpacked() -> None:
 
     quantised, convolved, back = _nodes(function, torch.ones(1, 4, 6, 6))
     assert [quantised["flops"], back["flops"]] == [4 * 4 * 36, 2 * 8 * 16]
-    assert (convolved["kind"], convolved["dtype"], convolved["dtypes"]) == ("convolution", "uint8", ["uint8"])
+    assert (convolved["kind"], convolved["dtype"], convolved["dtypes"]) == ("convolution", "int8", ["uint8"])
     assert convolved["flops"] == 2 * (8 * 16) * (2 * 9)
     assert convolved["bytes_written"] == 8 * 16

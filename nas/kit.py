@@ -68,11 +68,16 @@ class _Asked:
     def __init__(self) -> None:
         self.items: dict[str, Item] = {}
         """By structure key."""
+        self._costs: dict[str, Cost] = {}
 
     def price(self, items: Mapping[str, Item]) -> dict[str, Cost]:
-        self.items |= {structure_key(*item): item for item in items.values()}
-        costs = {name: static_cost(*item) for name, item in items.items()}
-        return {name: replace(cost, latency_ms=1e-3 + 1e-6 * cost.flops) for name, cost in costs.items()}
+        keys = {name: structure_key(*item) for name, item in items.items()}
+        for name, key in keys.items():
+            if key not in self.items:
+                counted = static_cost(*items[name])
+                self.items[key] = items[name]
+                self._costs[key] = replace(counted, latency_ms=1e-3 + 1e-6 * counted.flops)
+        return {name: self._costs[key] for name, key in keys.items()}
 
     def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:
         return {name: cost.latency_ms for name, cost in self.price(items).items()}

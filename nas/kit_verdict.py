@@ -104,7 +104,7 @@ def close(run: Run, space: SearchSpace, answer: Path) -> dict[str, Any]:
     }
     write_json(run.path / "result.json", closed)
     write_report(run, run.path / "report.html")
-    return closed
+    return run.read("result.json")
 
 
 def _winner(run: Run, space: SearchSpace, result: Mapping[str, Any]) -> nn.Module:

@@ -1,7 +1,6 @@
 """Makes a measuring kit: ONNX files, their inputs, a manifest and the script that measures them, in one zip.
 
-The kit carries the source of `hw_cost_models.kit.board` and of what that imports as it is: what runs there is
-what is tested here.
+The kit carries the source of that script as it is: what runs there is what is tested here.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from hw_cost_models.export import feeds
 from hw_cost_models.files import digest, write_atomic
 from hw_cost_models.kit.archive import files_in, zip_folder
 from hw_cost_models.kit.board.manifest import Manifest, Network
+from hw_cost_models.kit.sources import PACKAGE, SCRIPT, sources
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,17 +27,6 @@ if TYPE_CHECKING:
     from hw_cost_models.cost import Item, Kind, Workload
     from hw_cost_models.latency_table import Export
     from hw_cost_models.runtimes.runtime import Feed
-
-_PACKAGE = Path(__file__).parent.parent
-SCRIPT = "measure.py"
-SOURCES = (
-    "errors.py",
-    "files.py",
-    *(f"runtimes/{name}.py" for name in ("interleaved", "onnxruntime", "onnxruntime_memory", "runtime")),
-    *(f"kit/board/{name}.py" for name in ("machine", "manifest", "measuring", "processes", "progress")),
-    *(f"kit/board/{name}.py" for name in ("record", "timing", "verifying", "winners")),
-)
-"""What runs on the board, beside the script. Packages are empty there: theirs here import more."""
 
 _README = """\
 Measuring kit for {space} ({workloads}).
@@ -112,10 +101,12 @@ def _write_readme(manifest: Manifest, workloads: Sequence[Workload], folder: Pat
 
 
 def _write_sources(folder: Path) -> None:
-    for name in SOURCES:
-        copy = folder / _PACKAGE.name / name
+    for name in sources():
+        copy = folder / PACKAGE.name / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes((_PACKAGE / name).read_bytes())
-    for package in {folder / _PACKAGE.name / parent for name in SOURCES for parent in Path(name).parents}:
-        (package / "__init__.py").touch()
-    (folder / SCRIPT).write_bytes((_PACKAGE / "kit" / "board" / SCRIPT).read_bytes())
+        copy.write_bytes((PACKAGE / name).read_bytes())
+        for package in (copy.parent, *copy.parent.parents):
+            if package == folder:
+                break
+            (package / "__init__.py").touch()
+    (folder / Path(SCRIPT).name).write_bytes((PACKAGE / SCRIPT).read_bytes())

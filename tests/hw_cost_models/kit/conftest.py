@@ -19,7 +19,7 @@ from hw_cost_models.kit.making import make_kit
 from hw_cost_models.structure import structure_key
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from hw_cost_models.cost import Item, Kind
@@ -76,21 +76,26 @@ class Script(Protocol):
 
 
 @pytest.fixture
-def script(kit: Path, tmp_path: Path) -> Script:
-    """Starts the kit's script in a Python that has neither torch nor anything else that a board lacks."""
+def script(kit: Path) -> Script:
+    """Starts the kit's script where a board's Python would."""
 
     def start(*arguments: str, without: tuple[str, ...] = ()) -> subprocess.Popen[str]:
-        bare = tmp_path / "bare"
-        bare.mkdir(exist_ok=True)
-        for name in ("torch", "onnx", "pydantic", "scipy", "networkx", "nas", *without):
-            (bare / f"{name}.py").write_text(f"raise ImportError('there is no {name} here')")
-        return subprocess.Popen(
-            [sys.executable, str(kit / "measure.py"), *arguments],
-            cwd=tmp_path,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(bare)},
-        )
+        return start_bare(kit, arguments, without)
 
     return start
+
+
+def start_bare(kit: Path, arguments: Sequence[str], without: Sequence[str] = ()) -> subprocess.Popen[str]:
+    """Starts a kit's script in a Python that has neither torch nor anything else that a board lacks."""
+    bare = kit.parent / "bare"
+    bare.mkdir(exist_ok=True)
+    for name in ("torch", "onnx", "pydantic", "scipy", "networkx", "nas", *without):
+        (bare / f"{name}.py").write_text(f"raise ImportError('there is no {name} here')")
+    return subprocess.Popen(
+        [sys.executable, str(kit / "measure.py"), *arguments],
+        cwd=kit.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(bare)},
+    )

@@ -5,19 +5,21 @@ from __future__ import annotations
 import ast
 import sys
 import zipfile
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
 
-import hw_cost_models
 from hw_cost_models.files import digest, read_json
-from hw_cost_models.kit.making import SOURCES, make_kit
+from hw_cost_models.kit.making import make_kit
+from hw_cost_models.kit.sources import PACKAGE, sources
 from tests.hw_cost_models.kit.conftest import ITEMS, KEYS, REFERENCE, WORKLOAD, export
 
-PACKAGE = Path(hw_cost_models.__file__).parent
+if TYPE_CHECKING:
+    from pathlib import Path
+
 THERE = {*sys.stdlib_module_names, "numpy", "onnxruntime"}
 """What a board has; `hw_cost_models` there is the kit's own."""
 
@@ -47,12 +49,16 @@ def test_equal_inputs_are_kept_once(kit: Path) -> None:
 
 
 def test_sources_are_those_of_the_package(kit: Path) -> None:
-    for name in SOURCES:
+    carried = {
+        p.relative_to(kit / "hw_cost_models").as_posix() for p in (kit / "hw_cost_models").rglob("*.py")
+    }
+    assert {name for name in carried if not name.endswith("__init__.py")} == set(sources())
+    for name in sources():
         assert (kit / "hw_cost_models" / name).read_bytes() == (PACKAGE / name).read_bytes()
     assert (kit / "measure.py").read_bytes() == (PACKAGE / "kit/board/measure.py").read_bytes()
 
 
-@pytest.mark.parametrize("name", [*SOURCES, "kit/board/measure.py"])
+@pytest.mark.parametrize("name", [*sources(), "kit/board/measure.py"])
 def test_a_board_can_run_a_source(name: str) -> None:
     """Its grammar is Python 3.9's, and what it imports is there; type checkers' imports aside."""
     tree = ast.parse((PACKAGE / name).read_text(), feature_version=(3, 9))
@@ -71,7 +77,7 @@ def test_a_board_can_run_a_source(name: str) -> None:
             continue
         for module in imported:
             if module.startswith("hw_cost_models."):
-                assert module.split(".", 1)[1].replace(".", "/") + ".py" in SOURCES
+                assert module.split(".", 1)[1].replace(".", "/") + ".py" in sources()
             else:
                 assert module.split(".")[0] in THERE
 

@@ -17,7 +17,7 @@ _STARTED = ("kit/board/timing.py", "runtimes/onnxruntime_memory.py")
 
 
 def sources() -> list[str]:
-    """Paths inside the package, in order, the script's apart. An `__init__` is needed as an empty file only."""
+    """Paths inside the package, in order, the script's apart. Of an `__init__` an empty file is enough."""
     found: set[str] = set()
     left = [SCRIPT, *_STARTED]
     while left:

@@ -58,10 +58,10 @@ def _if(
 
 def _dearer(reader: Reader, branches: Sequence[Body], values: Mapping[str, Value]) -> Body:
     """A branch that does not take the shapes it is given cannot be the one that runs."""
-    outside, costs, errors = _detached(values), dict[int, tuple[float, int]](), list[HardwareCostError]()
+    costs, errors = dict[int, tuple[float, int]](), list[HardwareCostError]()
     for number, branch in enumerate(branches):
         try:
-            graph = _turn(reader, branch, outside).graph
+            graph = _turn(reader, branch, values).graph
         except UnknownOperatorError:
             raise
         except HardwareCostError as error:
@@ -78,12 +78,10 @@ def _loop(
 ) -> list[Value | None]:
     body, turns = node.bodies["body"], _turns(reader, node, inputs)
     carried = [value for value in inputs[2:] if value is not None]
-    names = [value.name for value in body.inputs]
     counters = [Value(TensorProto.INT64, ()), Value(TensorProto.BOOL, ())]
     total, collected = _Total(), list[Value]()
     while total.turns < turns:
-        given = dict(zip(names, [*counters, *map(_varying, carried)], strict=True))
-        turn = _turn(reader, body, {**_detached(values), **given})
+        turn = _turn(reader, body, values, [*counters, *carried])
         after, collected = turn.outputs[1 : 1 + len(carried)], turn.outputs[1 + len(carried) :]
         settled = [value.shape for value in after] == [value.shape for value in carried]
         total.add(turn, turns - total.turns if settled else 1)
@@ -114,12 +112,9 @@ def _scan(
     axes = node.attribute("scan_input_axes", [0] * len(sequences))
     turns = sequences[0].shape[axes[0]]
     slices = [
-        replace(_varying(value), shape=_without(value.shape, axis))
-        for value, axis in zip(sequences, axes, strict=True)
+        Value(value.element, _without(value.shape, axis)) for value, axis in zip(sequences, axes, strict=True)
     ]
-    names = [value.name for value in body.inputs]
-    arguments = dict(zip(names, [*map(_varying, states), *slices], strict=True))
-    turn, total = _turn(reader, body, {**_detached(values), **arguments}), _Total()
+    turn, total = _turn(reader, body, values, [*states, *slices]), _Total()
     total.add(turn, turns)
     collected = turn.outputs[count:]
     axes = node.attribute("scan_output_axes", [0] * len(collected))
@@ -146,9 +141,13 @@ class _Turn:
     outputs: list[Value]
 
 
-def _turn(reader: Reader, body: Body, outside: Mapping[str, Value]) -> _Turn:
-    """One run of a body in a graph of its own."""
+def _turn(reader: Reader, body: Body, values: Mapping[str, Value], arguments: Sequence[Value] = ()) -> _Turn:
+    """One run of a body in a graph of its own. Of its arguments, which vary, only the shapes are known."""
     inner = reader.inner()
+    outside = {name: replace(value, producer=None, memory=None) for name, value in values.items()}
+    for declared, value in zip(body.inputs, arguments, strict=True):
+        memory = inner.new_memory(value.bytes, -1)
+        outside[declared.name] = Value(value.element, value.shape, dynamic=True, memory=memory)
     inside = inner.walk(body, outside)
     outputs = [inner.look_up(inside, name) for name in body.outputs]
     return _Turn(inner.finish(outputs), outputs)
@@ -208,16 +207,6 @@ def _place(
     )
     reader.place(replace(operator, **total.fields), taken, made)
     return list(made)
-
-
-def _varying(value: Value) -> Value:
-    """As it is in the turn that is looked at: of a shape, and nothing else is known."""
-    return Value(value.element, value.shape, dynamic=True)
-
-
-def _detached(values: Mapping[str, Value]) -> dict[str, Value]:
-    """The values as seen from another graph."""
-    return {name: replace(value, producer=None, memory=None) for name, value in values.items()}
 
 
 def _total(graph: nx.DiGraph, attribute: str) -> Any:

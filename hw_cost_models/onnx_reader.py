@@ -108,6 +108,7 @@ class Reader:
         for name, value in zip((name for name in node.outputs if name), made, strict=True):
             value.dynamic, value.constant = dynamic, constant
             value.integers = _integers(plan, node, name, value, given)
+            value.scales = given[1:] if node in plan.absorbed else ()
             if constant:
                 value.origin = given[0].origin if view else (body, name)
             elif view and value is made[0] and (given[0].memory is not None or value.integers is not None):
@@ -167,7 +168,8 @@ def _is_constant(node: Node, given: Sequence[Value], dynamic: bool) -> bool:
 
 def _reads(call: Call) -> list[tuple[Value, int]]:
     """What is in memory of each input, once, with the bytes read of it."""
-    first, *rest = {id(value.held): value.held for value in call.values[0]}.values()
+    given = [part for value in call.values[0] for part in (value.held, *value.scales)]
+    first, *rest = {id(value): value for value in given}.values()
     others = [(value, value.bytes) for value in rest]
     if not call.node.domain and call.node.operator in SHAPES_ONLY:
         return others

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onnx import TensorProto, TypeProto, helper
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Hashable, Sequence
 
     import numpy as np
 
@@ -52,6 +52,8 @@ class Value:
     """Of a constant, which weight it is, or which it is a view of."""
     integers: Value | None = None
     """What there is in its place, where a runtime calculates in integers."""
+    scales: Sequence[Value] = ()
+    """What is read together with such integers."""
     choices: int = 0
     """Of indices that a router picks, how many there are to pick from."""
     density: float | None = None

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from search_spaces import Choice, SearchSpace
 
-STAGES = ((16, 3), (32, 3), (64, 3))
+STAGES = ((24, 3), (48, 3), (96, 3))
 """Channels and layers; each stage halves the side."""
-SIDE = 64
+SIDE = 96
 
 
 class Plus(nn.Module):
@@ -81,7 +81,7 @@ def options(width: int) -> dict[str, nn.Module]:
 
 
 def convolutional() -> SearchSpace:
-    """Images (batch, 3, 64, 64) -> logits (batch, 10); a choice of eight blocks for each of nine layers."""
+    """Images (batch, 3, 96, 96) -> logits (batch, 10); a choice of eight blocks for each of nine layers."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers: list[nn.Module] = []

@@ -42,7 +42,7 @@ def verify_again(run: Run, space: SearchSpace) -> dict[str, Any]:
     """
     result, settings = run.read("result.json"), Settings.from_dict(run.config)
     device = load_device(settings.device).with_threads(settings.threads)
-    if device.roofline is not None:
+    if not device.here:
         raise BadInputError(f"this run is for {device.name}, which is not here: its figures stay predictions")
     _check_files(run, result)
     here, there = environment()["processor"], run.read("environment.json")["processor"]

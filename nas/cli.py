@@ -13,16 +13,19 @@ from rich.markup import escape
 
 from nas import cost_cli
 from nas.options import (
-    BatchOption,
+    BATCH,
+    DEVICE,
+    LOCAL,
+    STATISTIC,
     ContextOption,
     ControllerName,
     DecodeLimit,
-    DeviceOption,
     EnergyLimit,
     LatencyLimit,
     LengthOption,
     MemoryLimit,
     ParametersLimit,
+    PlaceOption,
     PrefillLimit,
     Preset,
     RunArgument,
@@ -30,7 +33,6 @@ from nas.options import (
     SpaceOption,
     StateLimit,
     StatisticName,
-    StatisticOption,
     ThreadsOption,
 )
 
@@ -69,6 +71,7 @@ def search(
             rich_help_panel="What",
         ),
     ] = None,
+    place: PlaceOption = None,
     latency_ms: LatencyLimit = None,
     prefill_ms: PrefillLimit = None,
     decode_ms: DecodeLimit = None,
@@ -76,12 +79,12 @@ def search(
     memory_mb: MemoryLimit = None,
     state_mb: StateLimit = None,
     params_m: ParametersLimit = None,
-    device: DeviceOption = "local",
+    device: Annotated[str | None, DEVICE] = None,
     threads: ThreadsOption = None,
-    batch: BatchOption = 1,
+    batch: Annotated[int | None, BATCH] = None,
     length: LengthOption = 256,
     context: ContextOption = None,
-    statistic: StatisticOption = StatisticName.p50,
+    statistic: Annotated[StatisticName | None, STATISTIC] = None,
     preset: Annotated[
         Preset, typer.Option(help="How long to search.", rich_help_panel="How")
     ] = Preset.standard,
@@ -112,8 +115,11 @@ def search(
     Prints target, predicted and measured, and where the ONNX file and the report are.
     """
     import nas
+    import nas.places
     from hw_cost_models.cost import Workload
+    from hw_cost_models.device import load_device
     from nas.settings import CONTEXT
+    from nas.terminal import show_place
     from search_spaces.catalogue import space_named
 
     budget = nas.Budget(
@@ -125,6 +131,12 @@ def search(
         state_mb=state_mb,
         params_m=params_m,
     )
+    where = nas.places.place(place.value) if place else None
+    if where:
+        device, batch = device or where.device, batch or where.batch
+        budget = where.budget_with(budget, energy_known=load_device(device).energy is not None)
+        statistic = statistic or StatisticName(where.statistic)
+        show_place(console, where, budget)
     if context is not None and budget.kinds == ("forward",):
         raise typer.BadParameter("--context needs one of --prefill-ms, --decode-ms, --state-mb to be limited")
     built, task = space_named(space), _task(data, length)
@@ -135,11 +147,11 @@ def search(
             task,
             path,
             budget=budget if budget.limits() else None,
-            device=device,
+            device=device or LOCAL,
             threads=threads,
-            workload=Workload(batch=batch, length=length),
+            workload=Workload(batch=batch or 1, length=length),
             context=context or CONTEXT,
-            statistic=statistic.value,
+            statistic=(statistic or StatisticName.p50).value,
             preset=preset.value,
             controller=controller.value,
             schedule=schedule.value,

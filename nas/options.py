@@ -32,6 +32,12 @@ class KindName(StrEnum):
     decode = "decode"
 
 
+class PlaceName(StrEnum):
+    edge = "edge"
+    server = "server"
+    research = "research"
+
+
 class StatisticName(StrEnum):
     p50 = "p50"
     p95 = "p95"
@@ -40,21 +46,23 @@ class StatisticName(StrEnum):
 SpaceOption = Annotated[
     str, typer.Option("--space", help="What the network could be.", rich_help_panel="What")
 ]
-DeviceOption = Annotated[
-    str,
-    typer.Option(
-        "--device",
-        help="What it runs on: [bold]local[/] is measured here, other profiles are priced by roofline and "
-        "end as predicted, not verified. See [bold]nas devices[/].",
-        rich_help_panel="Where",
-    ),
-]
+LOCAL = "local"
+DEVICE = typer.Option(
+    "--device",
+    help="What it runs on: [bold]local[/], the default, is measured here; other profiles are priced by "
+    "roofline, the latency.json of a measuring kit by what a board measured. See [bold]nas devices[/] and "
+    "[bold]nas kit[/].",
+    rich_help_panel="Where",
+    show_default=False,
+)
+DeviceOption = Annotated[str, DEVICE]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads of the runtime.", rich_help_panel="Where")
 ]
-BatchOption = Annotated[
-    int, typer.Option("--batch", min=1, help="Batch of the forward that is priced.", rich_help_panel="Where")
-]
+BATCH = typer.Option(
+    "--batch", min=1, help="Batch of what is priced. Default: 1.", rich_help_panel="Where", show_default=False
+)
+BatchOption = Annotated[int, BATCH]
 LengthOption = Annotated[
     int, typer.Option("--length", min=1, help="Sequence length, priced and trained.", rich_help_panel="Where")
 ]
@@ -67,10 +75,13 @@ ContextOption = Annotated[
         rich_help_panel="Where",
     ),
 ]
-StatisticOption = Annotated[
-    StatisticName,
-    typer.Option("--statistic", help="Of the latency: p95 for real-time use.", rich_help_panel="Where"),
-]
+STATISTIC = typer.Option(
+    "--statistic",
+    help="Of the latency: p50, the default, or p95 for real-time use.",
+    rich_help_panel="Where",
+    show_default=False,
+)
+StatisticOption = Annotated[StatisticName, STATISTIC]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 LatencyLimit = Annotated[
@@ -119,6 +130,15 @@ ParametersLimit = Annotated[
     float | None,
     typer.Option(
         help="Non-zero parameters, in millions.",
+        rich_help_panel="Budget (limits hold together)",
+    ),
+]
+PlaceOption = Annotated[
+    PlaceName | None,
+    typer.Option(
+        "--for",
+        help="What is limited there, and on which device: limits, device, batch and statistic to start from. "
+        "Your own come first.",
         rich_help_panel="Budget (limits hold together)",
     ),
 ]

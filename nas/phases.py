@@ -172,7 +172,7 @@ class _Search:
         self.assemblies = [assembly_of(space, workload) for workload in settings.workloads]
 
     def finish(self) -> None:
-        joint, here = self.settings.schedule == "joint", self.device.roofline is None
+        joint, here = self.settings.schedule == "joint", self.device.here
         self.progress.plan(12 - joint - (not here))
         self.run.once("environment.json", lambda: {**environment(), "task": self.task.describe()})
         table = self.price()
@@ -218,7 +218,7 @@ class _Search:
     @property
     def benches(self) -> Benches | None:
         """None for a device that is not here."""
-        if self.device.roofline is not None:
+        if not self.device.here:
             return None
         stored = self.run.read("cost_table.json")["anchors"]
         return Benches.restore(

@@ -33,9 +33,13 @@ class Place:
     reasons: Mapping[str, str]
     """Why each limit is what it is, by metric."""
 
-    def budget_with(self, own: Budget) -> Budget:
-        """The place's limits, with those of `own` in the place of the same metrics."""
-        return replace(self.budget, **own.limits())
+    def budget_with(self, own: Budget, energy_known: bool = True) -> Budget:
+        """The place's limits, with those of `own` in the place of the same metrics.
+
+        The place limits no energy where the device's is not known.
+        """
+        limits = self.budget if energy_known else replace(self.budget, energy_mj=None)
+        return replace(limits, **own.limits())
 
 
 def _edge() -> Place:

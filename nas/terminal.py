@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from nas.budget import Budget
+    from nas.places import Place
+
 
 _COLOUR = {"within": "green", "over": "red", "undecided": "yellow", "predicted, not verified": "yellow"}
 
@@ -147,6 +150,14 @@ def show(console: Console, result: Mapping[str, Any], path: Path) -> None:
     console.print(
         f"winner {path / 'winner.onnx'}   report {path / 'report.html'}", highlight=False, soft_wrap=True
     )
+
+
+def show_place(console: Console, place: Place, budget: Budget) -> None:
+    """What a place limits, and why."""
+    console.print(f"for {place.name}: {place.description}; device {place.device}", highlight=False)
+    for metric, limit in budget.items():
+        why = place.reasons.get(metric.name) if limit == getattr(place.budget, metric.name) else "yours"
+        console.print(f"  {metric.title} {limit:.4g} {metric.unit}: {why}", highlight=False)
 
 
 def figure(value: float | None) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hw_cost_models.anchors import write_anchors
 from hw_cost_models.errors import MeasurementError
 from hw_cost_models.runtimes import RUNTIMES
+from hw_cost_models.runtimes.clocks import WALL
 from hw_cost_models.runtimes.process import (
     Network,
     arena_and_resident,
@@ -30,9 +31,25 @@ Progress = Callable[[int, int], None]
 """Called with the rounds done and the rounds in all."""
 
 
+_UNSTEADY = 0.25
+"""Spread, and change between the halves of the rounds, beyond which half of the runs were disturbed.
+
+By the wall clock, in 30 processes on two cores that others kept busy (load averages of 6 to 8), networks of
+0.7 to 2 ms had spreads of at most 0.24, or of at least 0.83: half their runs had waited for a core, and the
+median was two to ten times the quiet machine's. Of the anchors none showed it (0.16 at most): most of their
+runs are over before the scheduler takes the core away. On the core's clock no spread was over 0.15.
+"""
+_WAITED = 0.05
+"""Share of the time without a core beyond which figures by the wall clock tell of the machine.
+
+A network longer than the scheduler's turns, some 4 ms, takes about 1 / (1 - share) of its time in every run,
+and its spread shows nothing: one of 80 ms took four times as long, at a share of 0.8 and a spread of 0.02.
+"""
+
+
 @dataclass(frozen=True)
 class Timing:
-    """Percentiles of single runs, in milliseconds, over that many rounds.
+    """Percentiles of single runs, in milliseconds, over that many rounds, by the measurement's clock.
 
     The 10th is the quiet machine's figure and the most repeatable: fresh processes agree within about 0.4 %,
     against 2 to 5 % for the median. It is what tables are built from, but nine runs of ten take longer: a
@@ -51,6 +68,11 @@ class Timing:
     def spread(self) -> float:
         """How far the median lies above the quiet machine's figure, as a fraction of it."""
         return self.p50_ms / self.p10_ms - 1
+
+    @property
+    def steady(self) -> bool:
+        """Whether the median and what lies above it tell of the network rather than of the machine."""
+        return self.spread <= _UNSTEADY and abs(math.log(self.trend)) <= math.log1p(_UNSTEADY)
 
     def at(self, statistic: Statistic) -> float:
         """That percentile, in milliseconds."""
@@ -84,6 +106,41 @@ class Measurement:
     """Peak resident size of a fresh process, the runtime and Python themselves included."""
     elsewhere: dict[str, float] = field(default_factory=dict)
     """The fraction of operators that the provider left to the CPU, of networks where it left some."""
+    clock: str = WALL
+    """What the networks were timed by: the wall clock, or the time that they had a core."""
+    waited: float | None = None
+    """Seconds in each second of the rounds that its threads stood ready and had no core; None if not told."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether others took so much of the machine that no figure by the wall clock can be trusted."""
+        return self.clock == WALL and (self.waited or 0) > _WAITED
+
+    @property
+    def unsteady(self) -> tuple[str, ...]:
+        """The networks, anchors not among them, whose medians decide nothing: the machine was too busy."""
+        return tuple(name for name, timing in self.timings.items() if self.busy or not timing.steady)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader of the figures has to know, a sentence each."""
+        warnings = [
+            f"{name}: {self.runtime['provider']} leaves {part:.0%} of its operators to the CPU"
+            for name, part in self.elsewhere.items()
+        ]
+        if self.busy:
+            warnings.append(
+                f"the networks waited for a core {self.waited:.0%} of the time, as this machine was busy: "
+                "their latencies are too high; measure again when other programs have ended"
+            )
+        elif unsteady := self.unsteady:
+            widest = max(self.timings[name].spread for name in unsteady)
+            warnings.append(
+                f"the medians of {len(unsteady)} of {len(self.timings)} networks lie up to {widest:.0%} over "
+                "their 10th percentiles, or changed on the way, so they decide nothing; "
+                "this machine was busy: measure again when other programs have ended"
+            )
+        return tuple(warnings)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -116,7 +173,7 @@ def measure(
     device is not this machine, when its runtime or provider is not installed or does not take what is given,
     when a network does not run, and when the process dies.
     """
-    if device.roofline is not None:
+    if not device.here:
         raise MeasurementError(
             f"device {device.name!r} is known by its figures alone and cannot be measured here; "
             "use device 'local' on that machine, or price with the roofline"
@@ -149,6 +206,8 @@ def measure(
         arena_bytes={name: arena for name, (arena, _) in usage.items()},
         resident_bytes={name: resident for name, (_, resident) in usage.items()},
         elsewhere={name: part for name, part in elsewhere.items() if part},
+        clock=answer["clock"],
+        waited=answer["waited"],
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hw_cost_models.errors import MeasurementError
+from hw_cost_models.runtimes.clocks import clock_for
 from hw_cost_models.runtimes.runtime import Bound, in_short
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     import onnxruntime as ort
 
-    from hw_cost_models.runtimes.runtime import Feed
+from hw_cost_models.runtimes.runtime import Feed
 
 _CPU = "CPUExecutionProvider"
 _ERROR = 3
@@ -38,6 +39,7 @@ class OnnxRuntime:
             )
         self.provider = provider
         self.threads = threads
+        self.clock = clock_for(threads, on_cpu=provider == _CPU)
 
     @staticmethod
     def version() -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hw_cost_models.errors import MeasurementError
+from hw_cost_models.runtimes.clocks import clock_for
 from hw_cost_models.runtimes.runtime import Bound, in_short
 
 if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from hw_cost_models.runtimes.runtime import Feed
+from hw_cost_models.runtimes.runtime import Feed
 
 
 class OpenVino:
@@ -33,6 +34,7 @@ class OpenVino:
             )
         self.provider = provider
         self.threads = threads
+        self.clock = clock_for(threads, on_cpu=provider == "CPU")
 
     @staticmethod
     def version() -> str:

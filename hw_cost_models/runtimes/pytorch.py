@@ -12,6 +12,7 @@ import pickle
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from hw_cost_models.errors import MeasurementError
+from hw_cost_models.runtimes.clocks import clock_for
 from hw_cost_models.runtimes.runtime import Bound, in_short
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class PyTorch:
             ) from None
         self.provider = provider
         self.threads = threads
+        self.clock = clock_for(threads, on_cpu=torch.device(provider).type == "cpu")
 
     @staticmethod
     def version() -> str:

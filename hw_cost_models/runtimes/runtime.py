@@ -37,6 +37,8 @@ class Runtime(Protocol):
 
     takes_modules: ClassVar[bool]
     """Whether it runs modules with a tuple of tensors; else it runs ONNX files with a Feed."""
+    clock: str
+    """The name of the clock that its runs are timed by; see `clocks`."""
 
     def __init__(self, provider: str, threads: int) -> None: ...
 

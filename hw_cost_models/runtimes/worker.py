@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from hw_cost_models.errors import MeasurementError
 from hw_cost_models.files import read_json, write_json
 from hw_cost_models.runtimes import RUNTIMES
+from hw_cost_models.runtimes.clocks import NANOSECONDS, waiting_ns
 from hw_cost_models.runtimes.interleaved import interleaved, summary
 from hw_cost_models.runtimes.pytorch import read_items
 
@@ -36,13 +38,18 @@ def main(spec_path: str) -> None:
     except MeasurementError as error:
         raise SystemExit(str(error)) from None
     gc.disable()
+    before, start = waiting_ns(), time.perf_counter_ns()
     samples = interleaved(
         [network.run for network in bound],
         spec["rounds"],
         spec["seed"],
         lambda number: print(number, flush=True),
+        NANOSECONDS[runtime.clock],
     )
+    after, end = waiting_ns(), time.perf_counter_ns()
     answer = {
+        "clock": runtime.clock,
+        "waited": None if before is None or after is None else max(0, after - before) / (end - start),
         "timings": [summary(visits) for visits in samples],
         "elsewhere": [network.elsewhere for network in bound],
         "version": kind.version(),

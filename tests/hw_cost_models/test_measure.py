@@ -117,6 +117,54 @@ def test_anchors_are_the_same_bytes_every_time(tmp_path: Path) -> None:
         assert (once / f"{name}.onnx").read_bytes() == (again / f"{name}.onnx").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("timing", "steady"),
+    [
+        (Timing(4, 4.9, 9, 25), True),
+        (Timing(4, 5.1, 9, 25), False),
+        (Timing(4, 4.1, 9, 25, trend=1.24), True),
+        (Timing(4, 4.1, 9, 25, trend=1.26), False),
+        (Timing(4, 4.1, 9, 25, trend=1 / 1.26), False),
+    ],
+)
+def test_what_is_steady(timing: Timing, steady: bool) -> None:
+    assert timing.steady == steady
+    assert timing.scaled(3) == Timing(12, 3 * timing.p50_ms, 27, 25, timing.trend)
+    assert timing.scaled(3).steady == steady
+
+
+def test_a_busy_machine_and_operators_elsewhere_are_told() -> None:
+    timings = {"a": Timing(1, 1.1, 2, 25), "b": Timing(1, 3, 9, 25), "c": Timing(1, 1.1, 2, 25, trend=2)}
+    runtime: dict[str, str | int] = {"provider": "CUDAExecutionProvider"}
+    found = Measurement(timings, {"x": Timing(1, 9, 9, 25)}, runtime, elsewhere={"a": 0.25})
+    assert found.unsteady == ("b", "c")
+    elsewhere, busy = found.warnings
+    assert elsewhere == "a: CUDAExecutionProvider leaves 25% of its operators to the CPU"
+    assert "the medians of 2 of 3 networks lie up to 200% over" in busy
+    assert Measurement({"a": timings["a"]}, {}, runtime).warnings == ()
+
+
+def test_waiting_for_a_core_spoils_the_wall_clock_alone() -> None:
+    timings = {"a": Timing(1, 1.1, 2, 25)}
+    runtime: dict[str, str | int] = {"provider": "CPU"}
+    assert not Measurement(timings, {}, runtime, clock="core", waited=0.8).unsteady
+    assert not Measurement(timings, {}, runtime, waited=0.04).unsteady
+    spoilt = Measurement(timings, {}, runtime, waited=0.8)
+    assert spoilt.unsteady == ("a",)
+    (warning,) = spoilt.warnings
+    assert "waited for a core 80% of the time" in warning
+
+
+def test_measurements_from_before_load() -> None:
+    """Those on disk have neither trends nor operators elsewhere."""
+    timing = {"p10_ms": 1.0, "p50_ms": 2.0, "p95_ms": 3.0, "rounds": 25}
+    old = {"timings": {"a": timing}, "anchors": {"x": timing}, "runtime": {"name": "onnxruntime"}}
+    found = Measurement.from_dict(old)
+    assert found.timings["a"] == Timing(1, 2, 3, 25)
+    assert found.timings["a"].trend == 1
+    assert (found.clock, found.waited) == ("wall", None)
+
+
 def test_drift_is_a_geometric_mean() -> None:
     def at(ms: float) -> Timing:
         return Timing(ms, 2 * ms, 3 * ms, 25)

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 from hw_cost_models.runtimes.runtime import Feed
 
 _CPU = "CPUExecutionProvider"
+_OWN_THREADS = {
+    "OpenVINOExecutionProvider": "num_of_threads",
+    "XnnpackExecutionProvider": "intra_op_num_threads",
+}
+"""Providers with threads of their own, as many as there are cores, and the option that says how many."""
 _ERROR = 3
 """The severity from which on it writes to the log."""
 
@@ -70,7 +75,12 @@ class OnnxRuntime:
         options.log_severity_level = _ERROR
         if self.provider != _CPU:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-        return ort.InferenceSession(str(network), options, providers=[self.provider])
+        own: dict[str, str] = {}
+        if self.provider in _OWN_THREADS:
+            own[_OWN_THREADS[self.provider]] = str(self.threads)
+            # The session's threads, for what is left to the CPU, must not spin beside them.
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return ort.InferenceSession(str(network), options, providers=[(self.provider, own)])
 
     def _elsewhere(self, session: Any) -> float:
         """0 where it cannot be told: versions before 1.24 do not say what runs where."""

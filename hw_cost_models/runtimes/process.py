@@ -100,7 +100,8 @@ def _converse(
         try:
             assert worker.stdin is not None
             assert worker.stdout is not None
-            _feed(worker.stdin, networks if modules else [])
+            if modules:
+                _hand_over(networks, worker.stdin)
             for line in worker.stdout:
                 hear(line.decode())
         except BaseException:
@@ -112,7 +113,7 @@ def _converse(
             raise MeasurementError(f"the measuring process died: {reason}")
 
 
-def _feed(stream: IO[bytes], networks: Sequence[Network]) -> None:
+def _hand_over(networks: Sequence[Network], stream: IO[bytes]) -> None:
     with contextlib.suppress(BrokenPipeError):  # it has died before it was told all, and says why elsewhere
         write_items(stream, {network.name: (network.model, network.inputs) for network in networks})
     with contextlib.suppress(BrokenPipeError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import onnxruntime as ort
@@ -33,10 +33,12 @@ class _Part:
 class _Session:
     """What a session says of itself where a provider is there, in whole or in part."""
 
+    asked: ClassVar[list[Any]] = []
     providers: tuple[str, ...] = ("CUDAExecutionProvider", "CPUExecutionProvider")
     parts: tuple[_Part, ...] = (_Part("CUDAExecutionProvider", 3), _Part("CPUExecutionProvider", 1))
 
-    def __init__(self, *_: Any, **__: Any) -> None: ...
+    def __init__(self, path: str, options: Any, providers: list[tuple[str, dict[str, str]]]) -> None:
+        self.asked.append(providers)
 
     def run(self, outputs: None, feed: Any) -> list[Any]:
         return [np.zeros(1)]
@@ -57,6 +59,17 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> OnnxRuntime:
 
 def test_operators_left_to_the_cpu_are_counted(cuda: OnnxRuntime, tmp_path: Path) -> None:
     assert cuda.bind(tmp_path / "net.onnx", {}).elsewhere == 0.25
+
+
+def test_a_provider_with_threads_of_its_own_is_told_how_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "OpenVINOExecutionProvider"
+    monkeypatch.setattr(ort, "get_available_providers", lambda: [name])
+    monkeypatch.setattr(ort, "InferenceSession", _Session)
+    monkeypatch.setattr(_Session, "providers", (name,))
+    OnnxRuntime(name, 3).bind(tmp_path / "net.onnx", {})
+    assert _Session.asked[-1] == [(name, {"num_of_threads": "3"})]
 
 
 def test_a_provider_that_does_not_start(

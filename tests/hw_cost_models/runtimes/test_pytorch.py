@@ -101,6 +101,7 @@ def test_without_cloudpickle_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "cloudpickle", None)
     with pytest.raises(MeasurementError, match=r"install the extra: pip install 'dnas\[pytorch\]'"):
         write_items(io.BytesIO(), {})
+    assert measure({}, {}, load_device("local"), rounds=1, seed=0).anchors, "files need no such extra"
 
 
 def test_a_script_may_define_what_it_measures(tmp_path: Path) -> None:

@@ -170,7 +170,8 @@ def fourier(call: Call) -> float:
 def short_time_fourier(call: Call) -> float:
     """(batch, frames, frequencies, 2): a product with the window and a transform for each frame."""
     batch, frames, frequencies, _ = call.output(0).shape
-    length = 2 * (frequencies - 1) if call.attribute("onesided", 1) else frequencies
+    window = call.optional(2)
+    length = frequencies if window is None else window.elements
     real = call.given(0).shape[-1] == 1 or len(call.given(0).shape) == 2
     return batch * frames * (length + operations.fourier(length, length, real))
 

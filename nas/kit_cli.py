@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from nas.options import BatchOption, LengthOption, RunArgument, SpaceOption  # noqa: TC001  # typer reads them
 
@@ -41,12 +42,17 @@ def make(
     from hw_cost_models.cost import Workload
     from nas.cli import console
     from nas.kit import make as make_kit
+    from nas.terminal import Bar
     from search_spaces.catalogue import space_named
 
     workloads = [Workload(batch, length)]
     if context is not None:
         workloads += [Workload(batch, context, "prefill"), Workload(batch, context, "decode")]
-    manifest = make_kit(space_named(space), workloads, out)
+    built = space_named(space)
+    with Bar(Console(stderr=True)) as bar:
+        bar.plan(1)
+        bar.phase("exporting what is measured")
+        manifest = make_kit(built, workloads, out)
     megabytes = out.stat().st_size / 1e6
     console.print(
         f"{out}   {len(manifest.networks)} networks, {megabytes:.1f} MB: unpack it on the board and run "

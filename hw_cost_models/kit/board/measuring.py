@@ -13,10 +13,12 @@ from hw_cost_models.kit.board.manifest import MANIFEST, read_manifest
 from hw_cost_models.kit.board.processes import memory_of, timings_of
 from hw_cost_models.kit.board.record import Record
 from hw_cost_models.kit.board.timing import bind_all
+from hw_cost_models.runtimes.clocks import NANOSECONDS
 from hw_cost_models.runtimes.interleaved import each_round, summary
 from hw_cost_models.runtimes.onnxruntime import OnnxRuntime
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from hw_cost_models.kit.board.manifest import Manifest, Network
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 
 LATENCY = "latency.json"
 FORMAT = "latency file 1"
+UNSTEADY = 0.25
+"""Spread beyond which a network was disturbed in half of its runs, as in `hw_cost_models.measure`."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +41,13 @@ class Conditions:
     """Its version."""
     provider: str
     threads: int
+    clock: str
+    """The name of one of `hw_cost_models.runtimes.clocks`."""
 
     @classmethod
-    def here(cls, root: Path, provider: str, threads: int) -> Conditions:
+    def here(cls, root: Path, runtime: OnnxRuntime) -> Conditions:
         kit = digest((root / MANIFEST).read_bytes())
-        return cls(kit, machine(), OnnxRuntime.version(), provider, threads)
+        return cls(kit, machine(), runtime.version(), runtime.provider, runtime.threads, runtime.clock)
 
 
 def measure_kit(root: Path, provider: str, threads: int, rounds: int, progress: Progress) -> Path:
@@ -52,10 +58,11 @@ def measure_kit(root: Path, provider: str, threads: int, rounds: int, progress: 
     """
     manifest = read_manifest(root)
     runtime = OnnxRuntime(provider, threads)
-    conditions = asdict(Conditions.here(root, provider, threads))
+    conditions = asdict(Conditions.here(root, runtime))
     record = Record(root / "measured", conditions, progress.say)
     _take_rounds(root, manifest, runtime, record, rounds, progress)
     timings = {name: summary(record.visits(name)) for name in (*manifest.networks, *manifest.anchors)}
+    _tell_noise(timings, progress)
     memory = _memory(root, manifest, runtime, record, progress)
     value: dict[str, Any] = {
         "format": FORMAT,
@@ -100,14 +107,27 @@ def _take_rounds(
             f"note: {runtime.provider} leaves operators to the CPU, up to {elsewhere:.0%} of a network's"
         )
     names = list(bound)
+    runs: list[Callable[[], object]] = [network.run for network in bound.values()]
     progress.start("rounds", rounds, before)
     gc.disable()
     try:
-        for visited in each_round([network.run for network in bound.values()], left, seed=before):
+        for visited in each_round(runs, left, before, NANOSECONDS[runtime.clock]):
             record.add_round({names[i]: times for i, times in visited.items()})
             progress.advance()
     finally:
         gc.enable()
+
+
+def _tell_noise(timings: Mapping[str, Mapping[str, float]], progress: Progress) -> None:
+    """Says so where medians tell of the machine rather than of the networks."""
+    spreads = [timing["p50_ms"] / timing["p10_ms"] - 1 for timing in timings.values()]
+    unsteady = sum(spread > UNSTEADY for spread in spreads)
+    if unsteady:
+        progress.say(
+            f"note: {unsteady} of {len(spreads)} networks took up to {max(spreads):.0%} longer in half of "
+            "their runs than in the quickest tenth: this machine is busy; end other programs, delete "
+            "measured/ and measure again"
+        )
 
 
 def _memory(

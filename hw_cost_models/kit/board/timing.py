@@ -18,6 +18,7 @@ import numpy as np
 
 from hw_cost_models.errors import MeasurementError
 from hw_cost_models.files import read_json, write_json
+from hw_cost_models.runtimes.clocks import NANOSECONDS
 from hw_cost_models.runtimes.interleaved import interleaved, summary
 from hw_cost_models.runtimes.onnxruntime import OnnxRuntime
 
@@ -45,12 +46,19 @@ def main(spec_path: str) -> None:
     spec = read_json(Path(spec_path))
     networks = {name: (Path(model), Path(inputs)) for name, (model, inputs) in spec["networks"].items()}
     try:
-        bound = bind_all(OnnxRuntime(spec["provider"], spec["threads"]), networks)
+        runtime = OnnxRuntime(spec["provider"], spec["threads"])
+        bound = bind_all(runtime, networks)
     except MeasurementError as error:
         raise SystemExit(str(error)) from None
     gc.disable()
     runs: list[Callable[[], object]] = [network.run for network in bound.values()]
-    samples = interleaved(runs, spec["rounds"], spec["seed"], lambda number: print(number, flush=True))
+    samples = interleaved(
+        runs,
+        spec["rounds"],
+        spec["seed"],
+        lambda number: print(number, flush=True),
+        NANOSECONDS[runtime.clock],
+    )
     timings = {name: summary(visits) for name, visits in zip(bound, samples)}
     write_json(Path(spec["result"]), {"timings": timings})
 

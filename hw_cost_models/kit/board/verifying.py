@@ -45,8 +45,8 @@ def verify(root: Path, path: Path, progress: Progress) -> Path:
     not run.
     """
     manifest, latency = read_manifest(root), _latency(root)
-    OnnxRuntime(latency["provider"], latency["threads"])  # raises where it is no longer there
-    _compare(root / LATENCY, latency, Conditions.here(root, latency["provider"], latency["threads"]))
+    runtime = OnnxRuntime(latency["provider"], latency["threads"])
+    _compare(root / LATENCY, latency, Conditions.here(root, runtime))
     with tempfile.TemporaryDirectory(prefix="kit-") as folder:
         answers = {
             kind: _answer(root, manifest, kind, network, latency, progress)

@@ -16,6 +16,7 @@ from hw_cost_models.kit.board.manifest import read_manifest
 from hw_cost_models.kit.board.measuring import measure_kit
 from hw_cost_models.kit.board.progress import Progress
 from hw_cost_models.kit.board.verifying import PROCESSES, REPEATS, STEADY, verify
+from hw_cost_models.measure import Timing
 from tests.hw_cost_models.kit.conftest import KEYS, REFERENCE, WIDTHS, write_product
 
 if TYPE_CHECKING:
@@ -75,6 +76,23 @@ def test_more_rounds_later_measure_the_rest_only(
     assert len(memory) == asked == len(KEYS), "memory does not change with rounds"
     assert len(re.findall(r"^rounds ", capsys.readouterr().out, re.MULTILINE)) == 5
     assert _measured(kit, 4)["rounds"] == 5
+
+
+@pytest.mark.parametrize(("slower", "told"), [(1.24, False), (1.26, True)])
+def test_a_busy_machine_is_told(
+    kit: Path,
+    memory: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    slower: float,
+    told: bool,
+) -> None:
+    timing = {"p10_ms": 1.0, "p50_ms": slower, "p95_ms": 2.0}
+    monkeypatch.setattr(measuring, "summary", lambda _: timing)
+    _measured(kit, 1)
+    out = capsys.readouterr().out
+    assert ("note: 6 of 6 networks took up to 26% longer in half of their runs" in out) == told
+    assert Timing(1.0, slower, 2.0, 1).steady != told, "the same as where PyTorch is"
 
 
 def test_a_network_that_does_not_run_is_named(kit: Path) -> None:

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     )
     from hw_cost_models.export import export_many, export_onnx, feeds
     from hw_cost_models.files import digest, read_json, write_atomic, write_json
-    from hw_cost_models.graph import Storage, peak_bytes
+    from hw_cost_models.graph import Operator, Share, Storage, peak_bytes, summarise
     from hw_cost_models.latency_table import LatencyTable
     from hw_cost_models.measure import Measurement, Timing, drift
+    from hw_cost_models.onnx_graph import read_onnx
     from hw_cost_models.roofline import GroupCost, RooflineModel
     from hw_cost_models.self_calibration import self_calibrated
     from hw_cost_models.structure import structure_key
@@ -49,8 +50,10 @@ __all__ = [
     "Marked",
     "Measurement",
     "MeasurementError",
+    "Operator",
     "Roofline",
     "RooflineModel",
+    "Share",
     "Statistic",
     "Storage",
     "Timing",
@@ -69,9 +72,11 @@ __all__ = [
     "peak_bytes",
     "processor_counters",
     "read_json",
+    "read_onnx",
     "self_calibrated",
     "static_cost",
     "structure_key",
+    "summarise",
     "write_atomic",
     "write_json",
 ]
@@ -91,9 +96,10 @@ _HOMES = {
     ),
     "export": ("export_many", "export_onnx", "feeds"),
     "files": ("digest", "read_json", "write_atomic", "write_json"),
-    "graph": ("Storage", "peak_bytes"),
+    "graph": ("Operator", "Share", "Storage", "peak_bytes", "summarise"),
     "latency_table": ("LatencyTable",),
     "measure": ("Measurement", "Timing", "drift"),
+    "onnx_graph": ("read_onnx",),
     "roofline": ("GroupCost", "RooflineModel"),
     "self_calibration": ("self_calibrated",),
     "structure": ("structure_key",),

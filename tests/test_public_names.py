@@ -23,10 +23,10 @@ NAMES = {
     """,
     "hw_cost_models": """
         Cost CostModel DamagedFileError Device DeviceError Energy EnergyMeter Figure GroupCost
-        HardwareCostError Item LatencyTable Marked Measurement MeasurementError Roofline RooflineModel
-        Statistic Storage Timing UnknownOperatorError Workload assemble device_names digest drift energy_mj
+        HardwareCostError Item LatencyTable Marked Measurement MeasurementError Operator Roofline
+        RooflineModel Share Statistic Storage Timing UnknownOperatorError Workload assemble device_names digest drift energy_mj
         export_many export_onnx feeds gpu_counters load_device peak_bytes processor_counters read_json
-        self_calibrated static_cost structure_key write_atomic write_json
+        read_onnx self_calibrated static_cost structure_key summarise write_atomic write_json
     """,
 }
 

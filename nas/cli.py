@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from nas import cost_cli
+from nas import cost_cli, kit_cli
 from nas.options import (
     BATCH,
     DEVICE,
@@ -56,6 +56,7 @@ console = Console()
 
 app.command()(cost_cli.cost)
 app.command()(cost_cli.devices)
+app.add_typer(kit_cli.app, name="kit")
 
 _INTERRUPTED = 130
 """What Ctrl-C ends a command with."""

@@ -7,6 +7,7 @@ the file is run.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -86,13 +87,27 @@ def read_file(path: Path) -> File:
     HardwareCostError for one that cannot be read.
     """
     model = _parse(path)
-    for tensor in _tensors(model.graph):
-        _check_external(path, tensor)
-        _drop_large(tensor)
-    if model.functions:
-        model = inliner.inline_local_functions(model)
-    opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
-    return File(path, _body(path, model.graph), opsets, model.ir_version)
+    with understood(path, "the graph"):
+        for tensor in _tensors(model.graph):
+            _check_external(path, tensor)
+            _drop_large(tensor)
+        if model.functions:
+            model = inliner.inline_local_functions(model)
+        opsets = {_domain(entry.domain): entry.version for entry in model.opset_import}
+        return File(path, _body(path, model.graph), opsets, model.ir_version)
+
+
+@contextmanager
+def understood(path: Path, what: str) -> Iterator[None]:
+    """Raises DamagedFileError for a part of the file that breaks the rules of the format."""
+    try:
+        yield
+    except (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        cause = next(iter(str(error).splitlines()), "")
+        raise DamagedFileError(
+            f"{path}: {what} is not as ONNX defines it ({type(error).__name__}: {cause}): "
+            "see what onnx.checker says of the file, or export it again"
+        ) from error
 
 
 def _parse(path: Path) -> onnx.ModelProto:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hw_cost_models.onnx_file import read_file
+from hw_cost_models.onnx_file import read_file, understood
 from hw_cost_models.onnx_reader import Reader
 from hw_cost_models.onnx_shapes import ShapeInference
 
@@ -37,9 +37,10 @@ def read_onnx(
     dimension without a value. Nothing of the file is run.
     """
     file = read_file(path)
-    shapes = ShapeInference(file, dimensions or {})
+    with understood(path, "the inputs"):
+        shapes = ShapeInference(file, dimensions or {})
+        values = shapes.inputs()
     reader = Reader(file, shapes, unknown)
-    values = shapes.inputs()
     for value in values.values():
         value.memory = reader.new_memory(value.bytes, -1)
     values = reader.walk(file.body, values)

@@ -10,6 +10,7 @@ from hw_cost_models import onnx_control, onnx_routing
 from hw_cost_models.errors import DamagedFileError
 from hw_cost_models.graph import Operator, Storage, add_operator, arithmetic_type, finish
 from hw_cost_models.onnx_counts import Call
+from hw_cost_models.onnx_file import understood
 from hw_cost_models.onnx_formulas import ON_INTEGERS, PICKS_ROWS, SHAPES_ONLY, VIEWS, price
 from hw_cost_models.onnx_quantised import Quantised, quantised
 from hw_cost_models.onnx_shapes import RANDOM, ShapeInference, full_name
@@ -65,14 +66,17 @@ class Reader:
         """Append the body's operators; all values by name, those from outside as well."""
         for name, constant in body.constants.items():
             constant.origin = (body, name)
-        values, plan = {**outside, **body.constants}, quantised(body)
+        values = {**outside, **body.constants}
+        with understood(self.file.path, "the graph"):
+            plan = quantised(body)
         for node in body.nodes:
             inputs = [self.look_up(values, name) if name else None for name in node.inputs]
-            if node.bodies:
-                made = onnx_control.run(self, node, inputs, values)
-            else:
-                made = self._run(body, plan, node, inputs)
-            values.update({n: v for n, v in zip(node.outputs, made, strict=True) if v is not None})
+            with understood(self.file.path, f"{full_name(node)} {node.name!r}"):
+                if node.bodies:
+                    made = onnx_control.run(self, node, inputs, values)
+                else:
+                    made = self._run(body, plan, node, inputs)
+                values.update({n: v for n, v in zip(node.outputs, made, strict=True) if v is not None})
         return values
 
     def place(self, operator: Operator, inputs: Iterable[Value], outputs: Iterable[Value]) -> None:

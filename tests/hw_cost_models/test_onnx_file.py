@@ -139,3 +139,25 @@ def test_a_value_that_nothing_makes(tmp_path: Path) -> None:
     path = write(tmp_path, "g (float[2] x) => (float[2] y) { y = Add(x, ghost) }")
     with pytest.raises(DamagedFileError, match=r"model\.onnx: nothing makes the value 'ghost'"):
         read_onnx(path)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
+def test_a_byte_that_is_wrong_is_no_traceback(tmp_path: Path, place: float, byte: int) -> None:
+    text = """g (float[2,8] x, bool c) => (float[m,k] y) <float[8,4] w, int64[2] s = {4, 2}> {
+        h = Gemm <alpha = 0.5, transA = 0> (x, w)
+        i = If (c) <
+            then_branch = one () => (float[2,4] p) { p = Relu(h) },
+            else_branch = two () => (float[2,4] q) { q = Clip(h) }
+        >
+        y = Reshape(i, s)
+    }"""
+    path = write(tmp_path, text)
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] = byte
+    path.write_bytes(data)
+    try:
+        read_onnx(path)
+    except HardwareCostError as error:
+        assert "\n" not in str(error)
+        assert str(path) in str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nas.report.headline import workload
@@ -20,6 +21,8 @@ from nas.report.markup import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nas.report.record import Json, RunRecord
 
 LATENCY = "latency_ms"
@@ -31,27 +34,31 @@ Group = dict[tuple[float | None, ...], list[str]]
 def costs(run: RunRecord) -> Html:
     if not run.choices:
         return section("costs", "Cost table", missing("No cost table has been built yet."))
+    beside = (run.cost_table.get("beside") or {}).values()
+    tables = [run, *(replace(run, cost_table=table) for table in beside)]
+    return section("costs", "Cost table", *(part for one in tables for part in _one_workload(one)))
+
+
+def _one_workload(run: RunRecord) -> Iterator[Html]:
+    """The heat of one table of the run."""
     groups: dict[tuple[str, ...], Group] = {}
     for path in run.ordered(list(run.choices)):
         options = run.choices[path]
         row = tuple(options[name].get(LATENCY) for name in options)
         groups.setdefault(tuple(options), {}).setdefault(row, []).append(path)
     figures = [value for group in groups.values() for row in group for value in row if value is not None]
-    return section(
-        "costs",
-        "Cost table",
-        note(
-            f"Latency in ms of one option in one place{_conditions(run)}; the stronger the tint, the dearer. "
-            "Places with equal costs share a row. Outlined: what the winner took, and how often. "
-            "Point at a cell for its other costs."
-        ),
-        *(_heat(run, options, group, max(figures, default=0.0)) for options, group in groups.items()),
-        _fixed(run.cost_table.get("fixed")),
+    yield note(
+        f"Latency in ms of one option in one place{_conditions(run)}; the stronger the tint, the dearer. "
+        "Places with equal costs share a row. Outlined: what the winner took, and how often. "
+        "Point at a cell for its other costs."
     )
+    for names, group in groups.items():
+        yield _heat(run, names, group, max(figures, default=0.0))
+    yield _fixed(run.cost_table.get("fixed"))
 
 
 def _conditions(run: RunRecord) -> str:
-    told = workload(run)
+    told = workload(run.cost_table.get("workload") or {})
     return f" ({told})" if told else ""
 
 

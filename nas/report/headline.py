@@ -21,7 +21,7 @@ from nas.report.markup import (
 )
 
 if TYPE_CHECKING:
-    from nas.report.record import RunRecord
+    from nas.report.record import Json, RunRecord
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,12 @@ def asked(run: RunRecord) -> Html:
     limits = [f"{metric_name(key)} of at most {quantity(key, limit)}" for key, limit in run.budget.items()]
     wish = listed(limits) if limits else "no limit that this record names"
     device = run.part("device")
-    where = [run.result.get("statistic"), device.get("name"), _threads(device.get("threads")), workload(run)]
+    where = [
+        run.result.get("statistic"),
+        device.get("name"),
+        _threads(device.get("threads")),
+        workload(run.part("workload")),
+    ]
     conditions = ", ".join(str(part) for part in where if part)
     space = run.result.get("space", "")
     return join(["Asked for a ", space, " network with ", wish, f" ({conditions})." if conditions else "."])
@@ -113,9 +118,8 @@ def _unused(run: RunRecord) -> str:
     )
 
 
-def workload(run: RunRecord) -> str:
+def workload(parts: Json) -> str:
     """`forward, batch 1, length 256`."""
-    parts = run.part("workload")
     return ", ".join(
         [str(parts.get("kind", ""))] + [f"{k} {v}" for k, v in parts.items() if k != "kind"]
     ).strip(", ")

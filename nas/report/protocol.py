@@ -52,7 +52,7 @@ def _conditions(run: RunRecord) -> Iterator[Html]:
         description = f" ({device['description']})" if device.get("description") else ""
         yield escape(
             f"On {device.get('name', 'an unnamed device')}{description}, in {runtime} with {threads} "
-            f"thread{'' if threads == 1 else 's'}; workload: {workload(run) or 'unstated'}."
+            f"thread{'' if threads == 1 else 's'}; workload: {workload(run.part('workload')) or 'unstated'}."
         )
     verification = run.part("verification")
     if verification:
@@ -84,11 +84,13 @@ def _scores(scores: Json) -> Iterator[Html]:
 
 
 def _processes(run: RunRecord) -> Html:
-    processes = run.part("verification").get("processes") or []
-    if not processes:
+    verification = run.part("verification")
+    if not verification.get("processes"):
         return missing("There are no verification processes in this record.")
+    found = {"forward": verification, **(verification.get("beside") or {})}
     statistic = str(run.result.get("statistic", "latency"))
     headings = (
+        "workload",
         "process",
         f"{statistic} ms",
         "before drift correction",
@@ -99,6 +101,7 @@ def _processes(run: RunRecord) -> Html:
     )
     rows = (
         (
+            kind,
             index,
             number(process.get("latency_ms"), 4),
             number(process.get("raw_latency_ms"), 4),
@@ -107,6 +110,7 @@ def _processes(run: RunRecord) -> Html:
             number(process.get("p95_ms"), 4),
             number(process.get("memory_mb"), 4),
         )
-        for index, process in enumerate(processes, start=1)
+        for kind, one in found.items()
+        for index, process in enumerate(one.get("processes") or [], start=1)
     )
     return table(headings, rows, "figures")

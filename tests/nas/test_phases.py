@@ -27,7 +27,7 @@ from nas.outcome import write_report
 from nas.phases import Result, resume, search
 from nas.progress import Silent
 from nas.run import Run, read_tensors
-from search_spaces import Architecture, ByteText, check, hybrid_lm, select
+from search_spaces import Architecture, ByteText, Decoder, check, hybrid_lm, select
 from tests.nas.toys import EFFORT, Killed, ToyTask, same, toy_space
 
 if TYPE_CHECKING:
@@ -359,6 +359,43 @@ def test_a_damaged_phase_is_named_and_made_again(tmp_path: Path, name: str) -> N
     resume(whole.path, toy_space(), ToyTask(), Ears())
     assert [str(path) in line for line in said] == [True]
     assert _outcome(whole.path) == expected
+
+
+# ----------------------------------------------------------------------- other workloads
+
+
+def test_limits_on_decoding_are_kept_elsewhere(tmp_path: Path) -> None:
+    space = _text_space()
+    budget = Budget(latency_ms=1e3, decode_ms=1e3, state_mb=0.002)
+    found = search(
+        space,
+        ByteText(length=32),
+        tmp_path / "run",
+        budget=budget,
+        device=ELSEWHERE,
+        workload=WORKLOAD,
+        context=64,
+        effort=EFFORT,
+    )
+    predicted = found.summary["predicted"]
+    assert {"latency_ms", "decode_ms", "state_mb"} <= predicted.keys()
+    decoder = Decoder(select(space.network, found.architecture))
+    state = sum(4 * tensor.numel() for tensor in decoder.state(1, 64))
+    assert predicted["state_mb"] == pytest.approx(state / 1e6)
+    assert state <= 2000
+    session = onnxruntime.InferenceSession(found.path / "winner-decode.onnx")
+    names = [value.name for value in session.get_inputs()]
+    assert names[0] == "tokens"
+    assert all(name.startswith("past_key_values.") for name in names[1:])
+    assert len(names) == 1 + len(decoder.state_names)
+    assert found.summary["parity"]["decode"]["max_difference"] < 1e-4
+    page = found.report.read_text()
+    assert "decode, batch 1, length 64" in page
+
+
+def test_a_space_that_cannot_decode_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match="no decode step"):
+        search(toy_space(), ToyTask(), tmp_path / "run", budget=Budget(decode_ms=1), device=ELSEWHERE)
 
 
 # -------------------------------------------------------------------------- on this machine

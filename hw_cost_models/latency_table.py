@@ -55,7 +55,8 @@ class LatencyTable:
     `dynamic` names the dimensions that stay free in the exported files, as networks are exported; `export`
     makes those files where there is a faster way than exporting each module, by structure key. The cache
     lies in the folder `cache`, by default the user's cache folder or $DNAS_CACHE_DIR. `warnings` tells what
-    the user should know: a cache that was damaged, incomparable or could not be written.
+    the user should know: a cache that was damaged, incomparable or could not be written, and a machine too
+    busy for its figures.
     """
 
     def __init__(
@@ -134,6 +135,8 @@ class LatencyTable:
 
     def _accept(self, measurement: Measurement) -> bool:
         """Take the measurement in; False when it shows that the table is from another machine, in effect."""
+        if measurement.busy:
+            self.warnings += measurement.warnings
         reference = self._reference or measurement.anchors
         slower = drift(reference, measurement.anchors)
         if not _COMPARABLE[0] <= slower <= _COMPARABLE[1]:

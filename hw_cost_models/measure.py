@@ -272,7 +272,8 @@ def _memory(network: Network, weights: int, anchors: list[Network], device: Devi
     if device.runtime == "onnxruntime":  # which tells its arena to the byte
         return arena_and_resident(network, device.threads)
     growth, resident = growth_and_resident(network, anchors, device)
-    return max(0, growth - weights), resident
+    among_it = 0 if RUNTIMES[device.runtime].takes_modules else weights
+    return max(0, growth - among_it), resident
 
 
 def _weight_bytes(model: Path | nn.Module) -> int:

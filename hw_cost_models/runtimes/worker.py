@@ -26,6 +26,8 @@ from hw_cost_models.runtimes.interleaved import interleaved, summary
 from hw_cost_models.runtimes.pytorch import read_items
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hw_cost_models.runtimes.runtime import Bound, Feed, Runtime
 
 
@@ -34,7 +36,7 @@ def main(spec_path: str) -> None:
     try:
         kind = RUNTIMES[spec["runtime"]]
         runtime = kind(spec["provider"], spec["threads"])
-        bound = bind_all(runtime, spec["names"], spec["networks"])
+        bound = [bind(runtime, *network) for network in read_networks(spec)]
     except MeasurementError as error:
         raise SystemExit(str(error)) from None
     gc.disable()
@@ -57,14 +59,15 @@ def main(spec_path: str) -> None:
     write_json(Path(spec["result"]), answer)
 
 
-def bind_all(runtime: Runtime, names: list[str], files: list[tuple[str, str]] | None) -> list[Bound]:
-    """The networks of an order, ready to run; raises MeasurementError with the name of one that does not."""
-    networks: list[tuple[Any, Any]]
-    if files is None:
-        networks = list(read_items(sys.stdin.buffer, names))
-    else:
-        networks = [(Path(file), _arrays(inputs)) for file, inputs in files]
-    return [_bound(runtime, name, *network) for name, network in zip(names, networks, strict=True)]
+def read_networks(spec: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The networks of an order: their names, files or modules, and inputs."""
+    if spec["networks"] is None:
+        items = read_items(sys.stdin.buffer, spec["names"])
+        return [(name, *item) for name, item in zip(spec["names"], items, strict=True)]
+    return [
+        (name, Path(file), _arrays(inputs))
+        for name, (file, inputs) in zip(spec["names"], spec["networks"], strict=True)
+    ]
 
 
 def _arrays(path: str) -> Feed:
@@ -72,7 +75,8 @@ def _arrays(path: str) -> Feed:
         return dict(arrays)
 
 
-def _bound(runtime: Runtime, name: str, network: Any, inputs: Any) -> Bound:
+def bind(runtime: Runtime, name: str, network: Any, inputs: Any) -> Bound:
+    """The network ready to run; raises MeasurementError with its name when it does not."""
     try:
         return runtime.bind(network, inputs)
     except MeasurementError as error:

@@ -30,15 +30,19 @@ class _Machine:
         self.slowness = 1.0
         self.noise = 1.0
         """How much higher the median and the 95th percentile lie, the 10th apart."""
+        self.waited = 0.0
         self.measured: list[int] = []
+        self.models: list[Any] = []
 
-    def measure(self, models: dict[str, Path], *_: Any, **__: Any) -> Measurement:
+    def measure(self, models: dict[str, Any], *_: Any, **__: Any) -> Measurement:
         self.measured.append(len(models))
+        self.models += models.values()
         return Measurement(
             timings={name: self._timing(10.0) for name in models},
             anchors={"a": self._timing(1.0), "b": self._timing(2.0)},
             runtime={},
             arena_bytes=dict.fromkeys(models, 4096),
+            waited=self.waited,
         )
 
     def _timing(self, ms: float) -> Timing:
@@ -84,6 +88,29 @@ def test_any_statistic_and_the_arena(machine: _Machine, tmp_path: Path) -> None:
     assert table.latency_ms(_items(8), "p95") == {"0": 30}
     assert table.peak_bytes(_items(8)) == {"0": 4096}
     assert table.price(_items(8))["0"].peak_activation_bytes == 4096, "the runtime's, not the trace's"
+
+
+def test_every_runtime_has_a_table_of_its_own(machine: _Machine, tmp_path: Path) -> None:
+    devices = [_LOCAL, _LOCAL.with_threads(2), _LOCAL.with_runtime("pytorch")]
+    devices.append(_LOCAL.with_runtime("torch.compile"))
+    tables = [LatencyTable(device, dynamic={}, cache=tmp_path) for device in devices]
+    assert len({table.path for table in tables}) == len(devices)
+    assert "pytorch" in tables[2].path.name
+    assert torch.__version__.split("+")[0] in tables[2].path.name
+
+
+def test_modules_are_measured_as_they_are_where_they_run(machine: _Machine, tmp_path: Path) -> None:
+    items = _items(8)
+    LatencyTable(_LOCAL.with_runtime("pytorch"), dynamic={}, cache=tmp_path).price(items)
+    assert machine.models == [items["0"]]
+
+
+def test_a_busy_machine_is_told(machine: _Machine, tmp_path: Path) -> None:
+    machine.waited = 0.3
+    table = _table(tmp_path)
+    table.price(_items(8))
+    (warning,) = table.warnings
+    assert "waited for a core 30% of the time" in warning
 
 
 def test_drift_is_taken_out_when_stored_and_put_in_when_given(machine: _Machine, tmp_path: Path) -> None:

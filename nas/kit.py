@@ -1,4 +1,4 @@
-"""A board that is not here: the kit that a space is measured with there, and the cost table from its answer.
+"""A board that is not here: the kit that a space is measured with there.
 
 The networks of a kit are those that pricing asks a cost model for, found by letting it ask. A few whole
 architectures among them, timed on the board in a process of their own, are the reference that later
@@ -8,29 +8,21 @@ measurements there are compared by.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from hw_cost_models.device import load_device
-from hw_cost_models.kit.latency_file import KitModel, read_latency
 from hw_cost_models.kit.making import make_kit
 from hw_cost_models.structure import structure_key
 from hw_cost_models.trace import static_cost
-from nas.calibration import Lift
-from nas.pricing import ANCHORS, assembly_of, price_space, whole_architectures
-from search_spaces import Architecture
+from nas.pricing import assembly_of, price_space, reference_architectures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from hw_cost_models.cost import Cost, Item, Kind, Statistic, Workload
-    from hw_cost_models.device import Device
     from hw_cost_models.kit.board.manifest import Manifest
-    from nas import budget
     from nas.assembly import Assembly
-    from nas.cost_table import CostTable
     from search_spaces import SearchSpace
 
 
@@ -45,7 +37,7 @@ def make(space: SearchSpace, workloads: Sequence[Workload], path: Path) -> Manif
     for workload in workloads:
         assembly, asked = assembly_of(space, workload), _Asked()
         table = price_space(assembly, asked, load_device("local"))
-        wholes = {one.to_json(): assembly.whole(one) for one in _reference(table, assembly)}
+        wholes = {one.to_json(): assembly.whole(one) for one in reference_architectures(table, assembly)}
         reference[workload.kind] = {name: structure_key(*item) for name, item in wholes.items()}
         again = {structure_key(*item): item for item in wholes.values()}
         assemblies.append((assembly, {**asked.items, **again}))
@@ -84,27 +76,3 @@ class _Asked:
 
     def peak_bytes(self, items: Mapping[str, Item]) -> dict[str, float]:
         return {name: cost.peak_activation_bytes for name, cost in self.price(items).items()}
-
-
-def _reference(table: CostTable, assembly: Assembly) -> list[Architecture]:
-    """Spread over the range of latencies, the smallest apart, which may be empty."""
-    wholes = whole_architectures(assembly, {option: cost.flops for option, cost in table.options.items()})
-    wholes.sort(key=lambda whole: table.cost(whole).latency_ms)
-    spread = np.linspace(min(1, len(wholes) - 1), len(wholes) - 1, ANCHORS).round().astype(int)
-    return [wholes[i] for i in dict.fromkeys(spread)]
-
-
-def price_from_kit(assembly: Assembly, device: Device, statistic: budget.Statistic) -> CostTable:
-    """The cost table of a space on the board that the device's latency file is from.
-
-    Options and whole architectures were measured there together; the reference alone, as every verification
-    will be, lifts the table to that level. Raises DeviceError for a latency file that cannot be used, and
-    where its kit was of another space or workload.
-    """
-    assert device.latency_file is not None
-    measured = read_latency(Path(device.latency_file.path))
-    table = price_space(assembly, KitModel(measured), device, statistic)
-    reference = measured.reference[assembly.workload.kind]
-    then = [table.cost(Architecture.from_json(name)).latency_ms for name in reference]
-    now = [timing.at(statistic) for timing in reference.values()]
-    return table.lifted(Lift.fit(then, now, table.fixed.latency_ms))

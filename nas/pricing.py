@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from hw_cost_models.export_cache import ExportCache
+from hw_cost_models.kit.latency_file import KitModel, read_latency
 from hw_cost_models.latency_table import LatencyTable, cache_folder
 from hw_cost_models.roofline import RooflineModel
 from hw_cost_models.structure import structure_key
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from hw_cost_models.cost import Cost, CostModel, Item, Workload
     from hw_cost_models.device import Device
+    from hw_cost_models.kit.latency_file import LatencyFile
     from nas.budget import Statistic
     from nas.discretise import Decision
     from nas.progress import Progress
@@ -54,13 +57,15 @@ def assembly_of(space: SearchSpace, workload: Workload) -> Assembly:
 def price_on(
     device: Device, assembly: Assembly, statistic: Statistic, rounds: int, progress: Progress
 ) -> tuple[CostTable, Bench | None]:
-    """The cost table of a space: measured where the device is this machine, by roofline elsewhere.
+    """The cost table of a space: measured here, or on the board that a kit was on, or else by roofline.
 
-    Where it is measured, the second is the bench that states later measurements as of this table.
+    Where it is measured here, the second is the bench that states later measurements as of this table.
+    Raises DeviceError for a kit's latency file that cannot be used, or is of another space or workload.
     """
-    if device.roofline is not None:
+    if device.latency_file is not None:
+        return _price_by_kit(assembly, device, read_latency(Path(device.latency_file.path)), statistic), None
+    if not device.here:
         return price_space(assembly, RooflineModel(device), device, statistic), None
-
     dynamic = assembly.space.dynamic
     model = LatencyTable(
         device, dynamic=dynamic, export=assembly.export, rounds=rounds, progress=each_round(progress)
@@ -77,15 +82,31 @@ def _levelled(table: CostTable, assembly: Assembly, device: Device, rounds: int)
     How far a median lies above the quiet machine's figure changes from hour to hour, and more for networks
     than for the small generic anchors.
     """
-    flops = {decision: cost.flops for decision, cost in table.options.items()}
-    wholes = whole_architectures(assembly, flops)
-    wholes.sort(key=lambda whole: table.cost(whole).latency_ms)
-    spread = np.linspace(min(1, len(wholes) - 1), len(wholes) - 1, ANCHORS).round().astype(int)
-    anchors = [wholes[i] for i in dict.fromkeys(spread)]  # not the smallest, which may be empty
+    anchors = reference_architectures(table, assembly)
     bench = Bench.start(assembly, device, table.statistic, rounds, anchors)
     then = [table.cost(anchor).latency_ms for anchor in anchors]
     now = [bench.anchors[anchor.name].at(table.statistic) for anchor in anchors]
     return table.lifted(Lift.fit(then, now, table.fixed.latency_ms)), bench
+
+
+def _price_by_kit(
+    assembly: Assembly, device: Device, measured: LatencyFile, statistic: Statistic
+) -> CostTable:
+    """Options and whole architectures were measured on the board together; the reference alone, as every
+    verification will be, lifts the table to that level."""
+    table = price_space(assembly, KitModel(measured), device, statistic)
+    reference = measured.reference[assembly.workload.kind]
+    then = [table.cost(Architecture.from_json(name)).latency_ms for name in reference]
+    now = [timing.at(statistic) for timing in reference.values()]
+    return table.lifted(Lift.fit(then, now, table.fixed.latency_ms))
+
+
+def reference_architectures(table: CostTable, assembly: Assembly) -> list[Architecture]:
+    """A few spread over the range of latencies, the smallest apart, which may be empty."""
+    wholes = whole_architectures(assembly, {option: cost.flops for option, cost in table.options.items()})
+    wholes.sort(key=lambda whole: table.cost(whole).latency_ms)
+    spread = np.linspace(min(1, len(wholes) - 1), len(wholes) - 1, ANCHORS).round().astype(int)
+    return [wholes[i] for i in dict.fromkeys(spread)]
 
 
 def price_space(
@@ -97,7 +118,8 @@ def price_space(
     identities = {_identity(inputs[0]): (nn.Identity(), inputs[:1]) for _, inputs in parts.values()}
     distinct: dict[str, Item] = {keys[d]: item for d, item in parts.items()} | identities
     flops = {key: static_cost(*item).flops for key, item in distinct.items()}
-    count = WHOLE_ARCHITECTURES if device.roofline is None else EXACT_ARCHITECTURES
+    measured = device.here or device.latency_file is not None
+    count = WHOLE_ARCHITECTURES if measured else EXACT_ARCHITECTURES
     wholes = whole_architectures(assembly, {decision: flops[key] for decision, key in keys.items()}, count)
     networks = [assembly.whole(whole) for whole in wholes]
     together = {**distinct, **{whole.name: item for whole, item in zip(wholes, networks, strict=True)}}

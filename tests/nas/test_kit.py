@@ -13,8 +13,9 @@ from hw_cost_models.errors import DeviceError
 from hw_cost_models.files import write_json
 from hw_cost_models.structure import structure_key
 from nas import kit
-from nas.kit import make, price_from_kit
-from nas.pricing import ANCHORS, WHOLE_ARCHITECTURES, assembly_of
+from nas.kit import make
+from nas.pricing import ANCHORS, WHOLE_ARCHITECTURES, assembly_of, price_on
+from nas.progress import Silent
 from search_spaces import Architecture, SearchSpace, hybrid_lm
 from tests.nas.test_pricing import OVERHEAD_MS, TRUE_MS, FakeModel, Frame
 from tests.nas.toys import architectures, toy_inputs
@@ -101,7 +102,7 @@ def test_a_table_from_a_board(kept: Kept, tmp_path: Path) -> None:
     """Whole networks take 1.2 times their parts, their median 1.1 times p10, and alone 1.25 times that."""
     make(_space(), [WORKLOAD], tmp_path / "kit.zip")
     device = load_device(kept.answer(tmp_path / "latency.json"))
-    table = price_from_kit(assembly_of(_space(), WORKLOAD), device, "p50")
+    table = price_on(device, assembly_of(_space(), WORKLOAD), "p50", 1, Silent())[0]
     assert (table.device, table.threads, table.workload, table.statistic) == ("board", 4, WORKLOAD, "p50")
     for taken in architectures():
         true = ALONE * 1.1 * (OVERHEAD_MS + 1.2 * (5.0 + sum(TRUE_MS[d] for d in taken.items())))
@@ -140,4 +141,4 @@ def test_the_latency_file_of_another_space_or_workload(kept: Kept, tmp_path: Pat
         with pytest.raises(
             DeviceError, match=r"latency\.json holds no .* from a kit of fake \(forward, batch 2"
         ):
-            price_from_kit(assembly, device, "p50")
+            price_on(device, assembly, "p50", 1, Silent())

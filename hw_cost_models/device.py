@@ -202,12 +202,14 @@ class Device(_Frozen):
             raise DeviceError(
                 f"device {self.name!r}: no runtime {runtime!r}; the runtimes are {', '.join(_CPU)}"
             )
+        provider = provider or _CPU[runtime]
+        if (runtime, provider) == (self.runtime, self.provider):
+            return self
         if not self.here:
             raise DeviceError(
-                f"device {self.name!r}: its figures are for {self.runtime}, not {runtime}; "
-                "give a profile of its own, a TOML file, for another runtime"
+                f"device {self.name!r}: its figures are for {self.runtime} on {self.provider}, not {runtime} "
+                f"on {provider}; give a profile of its own, a TOML file, for another runtime"
             )
-        provider = provider or _CPU[runtime]
         return self.model_copy(update={"runtime": runtime, "provider": provider, "roofline": None})
 
 

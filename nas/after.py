@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hw_cost_models.device import load_device
 from hw_cost_models.files import digest, write_json
 from nas.bench import Benches
 from nas.budget import Budget
@@ -41,7 +40,7 @@ def verify_again(run: Run, space: SearchSpace) -> dict[str, Any]:
     not this machine.
     """
     result, settings = run.read("result.json"), Settings.from_dict(run.config)
-    device = load_device(settings.device).with_threads(settings.threads)
+    device = settings.profile()
     if not device.here:
         raise BadInputError(f"this run is for {device.name}, which is not here: its figures stay predictions")
     _check_files(run, result)

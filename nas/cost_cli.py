@@ -15,6 +15,9 @@ from nas.options import (
     JsonOption,
     KindName,
     LengthOption,
+    ProviderOption,
+    RuntimeName,
+    RuntimeOption,
     SpaceOption,
     StatisticName,
     StatisticOption,
@@ -45,6 +48,8 @@ def cost(
         bool, typer.Option("--all-devices", help="Of a network: compare all profiles, and this machine.")
     ] = False,
     threads: ThreadsOption = None,
+    runtime: RuntimeOption = None,
+    provider: ProviderOption = None,
     batch: BatchOption = 1,
     length: LengthOption = 256,
     dim: Annotated[
@@ -76,8 +81,7 @@ def cost(
     if target is None:
         if all_devices or dim or skip_unknown:
             raise typer.BadParameter("--all-devices, --dim and --skip-unknown are for a file or a module")
-        profile = load_device(device)
-        profile = profile.with_threads(threads or profile.threads)
+        profile = _here_as_asked(load_device(device), threads, runtime, provider)
         _print_space(_priced(space, profile, batch, length, kind.value, statistic.value), as_json)
         return
     from hw_cost_models.subject import graph_of
@@ -85,7 +89,17 @@ def cost(
     dimensions = {"batch": batch, "length": length, **_dimensions(dim or [])}
     graph = graph_of(target, dimensions, "skip" if skip_unknown else "error")
     profiles = [load_device(name) for name in (device_names() if all_devices else [device])]
-    _print_network(target, [_breakdown(graph, profile, threads) for profile in profiles], as_json)
+    asked = [_here_as_asked(p, threads, runtime, provider) if p.here else p for p in profiles]
+    _print_network(target, [_breakdown(graph, profile) for profile in asked], as_json)
+
+
+def _here_as_asked(
+    profile: Device, threads: int | None, runtime: RuntimeName | None, provider: str | None
+) -> Device:
+    profile = profile.with_threads(threads or profile.threads)
+    if runtime or provider:
+        return profile.with_runtime(runtime.value if runtime else profile.runtime, provider)
+    return profile
 
 
 def _dimensions(given: list[str]) -> dict[str, int]:
@@ -98,7 +112,7 @@ def _dimensions(given: list[str]) -> dict[str, int]:
     return found
 
 
-def _breakdown(graph: nx.DiGraph, profile: Device, threads: int | None) -> Breakdown:
+def _breakdown(graph: nx.DiGraph, profile: Device) -> Breakdown:
     from hw_cost_models.breakdown import breakdown
     from hw_cost_models.self_calibration import self_calibrated
     from nas.progress import rounds
@@ -109,7 +123,7 @@ def _breakdown(graph: nx.DiGraph, profile: Device, threads: int | None) -> Break
     with Bar(Console(stderr=True)) as bar:
         bar.plan(1)
         bar.phase("how fast is this machine")
-        known = self_calibrated(profile.with_threads(threads or profile.threads), progress=rounds(bar))
+        known = self_calibrated(profile, progress=rounds(bar))
     return breakdown(graph, known)
 
 

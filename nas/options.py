@@ -38,6 +38,13 @@ class PlaceName(StrEnum):
     research = "research"
 
 
+class RuntimeName(StrEnum):
+    """Those that run exported files."""
+
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+
+
 class StatisticName(StrEnum):
     p50 = "p50"
     p95 = "p95"
@@ -58,6 +65,22 @@ DEVICE = typer.Option(
 DeviceOption = Annotated[str, DEVICE]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, help="Threads of the runtime.", rich_help_panel="Where")
+]
+RuntimeOption = Annotated[
+    RuntimeName | None,
+    typer.Option(
+        "--runtime",
+        help="What runs the exported file on this machine. Default: onnxruntime.",
+        rich_help_panel="Where",
+    ),
+]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--provider",
+        help="What the runtime runs on, by its own name: CUDAExecutionProvider, GPU. Default: its CPU.",
+        rich_help_panel="Where",
+    ),
 ]
 BATCH = typer.Option(
     "--batch", min=1, help="Batch of what is priced. Default: 1.", rich_help_panel="Where", show_default=False

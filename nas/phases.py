@@ -80,6 +80,8 @@ def search(
     budget: Budget | None = None,
     device: str = "local",
     threads: int | None = None,
+    runtime: str | None = None,
+    provider: str | None = None,
     workload: Workload | None = None,
     context: int = CONTEXT,
     statistic: Statistic = "p50",
@@ -107,12 +109,16 @@ def search(
         raise BadInputError(f"no controller {controller!r}; the controllers are {', '.join(CONTROLLERS)}")
     profile = load_device(device)
     profile = profile.with_threads(threads or profile.threads)
+    if runtime or provider:
+        profile = profile.with_runtime(runtime or profile.runtime, provider)
     settings = Settings(
         space=space.name,
         task=task.name,
         data=data,
         device=device,
         threads=profile.threads,
+        runtime=profile.runtime,
+        provider=profile.provider,
         workload=workload or Workload(),
         statistic=statistic,
         budget=budget,
@@ -167,7 +173,7 @@ class _Search:
         self, run: Run, space: SearchSpace, task: Task, settings: Settings, progress: Progress
     ) -> None:
         self.run, self.space, self.task, self.settings, self.progress = run, space, task, settings, progress
-        self.device = load_device(settings.device).with_threads(settings.threads)
+        self.device = settings.profile()
         self.effort = settings.effort
         self.assemblies = [assembly_of(space, workload) for workload in settings.workloads]
 

@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from hw_cost_models.cost import Workload
+from hw_cost_models.device import load_device
 from nas.budget import Budget, Statistic
 from nas.errors import BadInputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from hw_cost_models.device import Device
 
 Schedule = Literal["staged", "joint"]
 
@@ -115,6 +118,8 @@ class Settings:
     """Path of the data, None for the task's own."""
     device: str
     threads: int
+    runtime: str
+    provider: str
     workload: Workload
     statistic: Statistic
     budget: Budget | None
@@ -127,6 +132,10 @@ class Settings:
     schedule: Schedule
     seed: int
     training_threads: int
+
+    def profile(self) -> Device:
+        """The device as it was asked for."""
+        return load_device(self.device).with_threads(self.threads).with_runtime(self.runtime, self.provider)
 
     @property
     def workloads(self) -> tuple[Workload, ...]:

@@ -2,8 +2,9 @@
 
 The rounds are fixed beforehand, run in three fresh processes, and select nothing: measuring until something
 fits would be optional stopping. Anchor networks ride in every process. Where they say that the machine has
-drifted far, that process is repeated, by their word alone; where it stays so, a process decides only if its
-figure is on the same side of the limit with the drift and without it, and else the verdict is *undecided*.
+drifted far, or other programs kept it busy, that process is repeated, by that word alone; where it stays so,
+a process decides only if its figure is on the same side of the limit with the drift and without it, and else
+the verdict is *undecided*.
 """
 
 from __future__ import annotations
@@ -44,13 +45,15 @@ class Process:
     p95_ms: float
     memory_mb: float | None = None
     resident_mb: float | None = None
+    busy: bool = False
+    """Other programs took so much of the machine that the figure cannot be trusted by itself."""
 
     @property
     def steady(self) -> bool:
-        return abs(self.drift - 1) <= DRIFT
+        return abs(self.drift - 1) <= DRIFT and not self.busy
 
     def decides(self, limit_ms: float) -> bool:
-        """Whether the drift leaves no doubt on which side of the limit the latency is."""
+        """Whether drift and neighbours leave no doubt on which side of the limit the latency is."""
         return self.steady or (self.latency_ms <= limit_ms) == (self.raw_latency_ms <= limit_ms)
 
 
@@ -159,6 +162,7 @@ def _measure(path: Path, inputs: tuple[Tensor, ...], bench: Bench, seed: int) ->
         p95_ms=timing.p95_ms,
         memory_mb=None if resident is None else memory_mb(measurement, "winner"),
         resident_mb=None if resident is None else resident / 1e6,
+        busy=measurement.busy,
     )
 
 

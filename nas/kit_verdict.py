@@ -14,6 +14,7 @@ from hw_cost_models.files import read_json, write_json
 from hw_cost_models.kit.board.verifying import FORMAT
 from hw_cost_models.kit.packing import pack
 from hw_cost_models.measure import Measurement, Timing
+from hw_cost_models.runtimes.clocks import WALL
 from nas.bench import Bench, Benches
 from nas.budget import Budget
 from nas.errors import BadInputError
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 class _Answers(Bench):
     """A bench whose measurements were made on the board: it gives them out in their order."""
 
+    clock_there: str = WALL
     answers: list[Mapping[str, Any]] = field(default_factory=list)
 
     def measure(
@@ -52,6 +54,8 @@ class _Answers(Bench):
             timings={name: Timing(**answer["timing"])},
             anchors=_timings(answer["reference"]),
             runtime={},
+            clock=self.clock_there,
+            waited=answer["waited"],
             weight_bytes={name: sum(weights)},
             arena_bytes={name: answer["arena_bytes"]} if checked else {},
             resident_bytes={name: answer["resident_bytes"]} if checked else {},
@@ -90,6 +94,7 @@ def close(run: Run, space: SearchSpace, answer: Path) -> dict[str, Any]:
                 settings.statistic,
                 _timings(told["reference"]),
                 measured["rounds"],
+                clock_there=measured["clock"],
                 answers=list(told["processes"]),
             )
         )

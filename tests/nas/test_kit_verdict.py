@@ -67,13 +67,14 @@ def run(finished: Path, tmp_path: Path) -> Run:
     return Run.open(tmp_path / "run")
 
 
-def _process(ms: float, drift: float = 1.0, arena: int = 1000) -> dict[str, Any]:
+def _process(ms: float, drift: float = 1.0, arena: int = 1000, waited: float | None = None) -> dict[str, Any]:
     timing = {"p10_ms": 0.9 * ms, "p50_ms": ms, "p95_ms": 2 * ms, "rounds": 9}
     moved = {
         name: {k: v * drift if k.endswith("ms") else v for k, v in reference.items()}
         for name, reference in REFERENCE.items()
     }
-    return {"timing": timing, "reference": moved, "arena_bytes": arena, "resident_bytes": 10**7}
+    usage = {"arena_bytes": arena, "resident_bytes": 10**7}
+    return {"timing": timing, "reference": moved, "waited": waited, **usage}
 
 
 def _answer(run: Run, *processes: dict[str, Any], **changes: Any) -> Path:
@@ -84,6 +85,7 @@ def _answer(run: Run, *processes: dict[str, Any], **changes: Any) -> Path:
         "format": "verification 1",
         "latency_sha256": LATENCY_SHA,
         "rounds": 9,
+        "clock": "wall",
         "answers": {"forward": forward},
     }
     path = run.path.parent / "verification.json"
@@ -99,6 +101,7 @@ def _answer(run: Run, *processes: dict[str, Any], **changes: Any) -> Path:
         ([_process(4.2, drift=1.08)] * 3, "within", 0),
         ([_process(9.0, drift=1.3), *[_process(3.9)] * 3], "within", 1),
         ([_process(4.5, drift=1.3)] * 6, "undecided", 3),
+        ([_process(9.0, waited=0.2), *[_process(3.9, waited=0.04)] * 3], "within", 1),
         ([_process(9.0, drift=1.3)] * 6, "over", 3),
     ],
 )
@@ -193,16 +196,23 @@ MOVED = st.one_of(st.just(1.0), st.floats(0.85, 1.15))
 
 
 @given(
-    moves=st.lists(st.tuples(*[MOVED] * 4), min_size=6, max_size=6), statistic=st.sampled_from(["p50", "p95"])
+    moves=st.lists(st.tuples(*[MOVED] * 4), min_size=6, max_size=6),
+    waited=st.lists(st.sampled_from([None, 0.0, 0.05, 0.06]), min_size=6, max_size=6),
+    statistic=st.sampled_from(["p50", "p95"]),
+    clock=st.sampled_from(["core", "wall"]),
 )
 def test_a_board_measures_as_many_processes_as_the_rule_needs(
-    finished: Path, moves: list[tuple[float, ...]], statistic: Any
+    finished: Path,
+    moves: list[tuple[float, ...]],
+    waited: list[float | None],
+    statistic: Any,
+    clock: str,
 ) -> None:
     """Each percentile of each reference network moves as it likes."""
     measured: list[dict[str, Any]] = []
-    while _wanted(measured, REFERENCE):
+    while _wanted(measured, REFERENCE, clock):
         factors = iter(moves[len(measured)])
-        process = _process(LIMIT_MS)
+        process = _process(LIMIT_MS, waited=waited[len(measured)])
         for name, reference in REFERENCE.items():
             for percentile in ("p50_ms", "p95_ms"):
                 process["reference"][name][percentile] = reference[percentile] * next(factors)
@@ -210,7 +220,9 @@ def test_a_board_measures_as_many_processes_as_the_rule_needs(
     assert PROCESSES <= len(measured) <= PROCESSES + REPEATS
     anchors = {name: Timing(**timing) for name, timing in REFERENCE.items()}
     assembly: Any = SimpleNamespace(workload=WORKLOAD)
-    bench = kit_verdict._Answers(assembly, load_device("local"), statistic, anchors, 9, answers=measured)
+    bench = kit_verdict._Answers(
+        assembly, load_device("local"), statistic, anchors, 9, clock_there=clock, answers=measured
+    )
     found = verify(finished / "winner.onnx", (), {}, Budget(latency_ms=LIMIT_MS), bench)
     assert len(found.processes) == verifying.PROCESSES
 

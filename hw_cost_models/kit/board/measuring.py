@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from hw_cost_models.files import digest, write_json
 from hw_cost_models.kit.board.machine import machine
 from hw_cost_models.kit.board.manifest import MANIFEST, read_manifest
-from hw_cost_models.kit.board.processes import memory_of, timings_of
+from hw_cost_models.kit.board.processes import memory_of, time_networks
 from hw_cost_models.kit.board.record import Record
-from hw_cost_models.kit.board.timing import bind_all
-from hw_cost_models.runtimes.clocks import NANOSECONDS
+from hw_cost_models.kit.board.timing import Waiting, bind_all
+from hw_cost_models.runtimes.clocks import NANOSECONDS, WALL
 from hw_cost_models.runtimes.interleaved import each_round, summary
 from hw_cost_models.runtimes.onnxruntime import OnnxRuntime
 
@@ -28,6 +28,9 @@ LATENCY = "latency.json"
 FORMAT = "latency file 1"
 UNSTEADY = 0.25
 """Spread beyond which a network was disturbed in half of its runs, as in `hw_cost_models.measure`."""
+WAITED = 0.05
+"""Share of the time without a core beyond which the wall clock tells of others, as there."""
+_QUIET = "this machine is busy: end other programs, delete measured/ and measure again"
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,11 @@ def measure_kit(root: Path, provider: str, threads: int, rounds: int, progress: 
     return root / LATENCY
 
 
+def kept_waiting(clock: str, waited: float | None) -> bool:
+    """Whether others took so much of the machine that no figure by this clock can be trusted."""
+    return clock == WALL and (waited or 0.0) > WAITED
+
+
 def riding(root: Path, manifest: Manifest, kind: str) -> dict[str, tuple[Path, Path]]:
     """The anchors and a workload's reference networks: what later measurements are compared by, by name."""
     reference = {name: manifest.networks[key] for name, key in manifest.reference[kind].items()}
@@ -109,6 +117,7 @@ def _take_rounds(
     names = list(bound)
     runs: list[Callable[[], object]] = [network.run for network in bound.values()]
     progress.start("rounds", rounds, before)
+    waiting = Waiting()
     gc.disable()
     try:
         for visited in each_round(runs, left, before, NANOSECONDS[runtime.clock]):
@@ -116,6 +125,9 @@ def _take_rounds(
             progress.advance()
     finally:
         gc.enable()
+    waited = waiting.share() or 0.0
+    if kept_waiting(runtime.clock, waited):
+        progress.say(f"note: others kept the networks from a core {waited:.0%} of the time; {_QUIET}")
 
 
 def _tell_noise(timings: Mapping[str, Mapping[str, float]], progress: Progress) -> None:
@@ -125,8 +137,7 @@ def _tell_noise(timings: Mapping[str, Mapping[str, float]], progress: Progress) 
     if unsteady:
         progress.say(
             f"note: {unsteady} of {len(spreads)} networks took up to {max(spreads):.0%} longer in half of "
-            "their runs than in the quickest tenth: this machine is busy; end other programs, delete "
-            "measured/ and measure again"
+            f"their runs than in the quickest tenth; {_QUIET}"
         )
 
 
@@ -150,7 +161,7 @@ def _reference(
     networks, rounds = riding(root, manifest, kind), record.rounds
     progress.start(f"reference, {kind}", rounds)
     measure = partial(
-        timings_of, networks, runtime.provider, runtime.threads, rounds, 0, lambda _: progress.advance()
+        time_networks, networks, runtime.provider, runtime.threads, rounds, 0, lambda _: progress.advance()
     )
-    timings = record.once(f"reference-{kind}.json", measure)
+    timings = record.once(f"reference-{kind}.json", measure)["timings"]
     return {name: timings[name] for name in manifest.reference[kind]}

@@ -20,17 +20,19 @@ _ROOT = Path(__file__).resolve().parents[3]
 _EXTENDED = re.compile(r"Extended allocation by (\d+) bytes")
 
 
-def timings_of(
+def time_networks(
     networks: Mapping[str, tuple[Path, Path]],
     provider: str,
     threads: int,
     rounds: int,
     seed: int,
     finished: Callable[[int], None],
-) -> dict[str, dict[str, Any]]:
-    """The fields of `hw_cost_models.Timing` by name, of ONNX files with their .npz, in one fresh process.
+) -> dict[str, Any]:
+    """What one fresh process measures of ONNX files with their .npz.
 
-    `finished` is told the number of rounds done. Raises MeasurementError when the process dies.
+    `timings` are the fields of `hw_cost_models.Timing` by name, `waited` is the share of the time that others
+    kept the process from a core, null if not told. `finished` is told the number of rounds done. Raises
+    MeasurementError when the process dies.
     """
     with tempfile.TemporaryDirectory(prefix="kit-") as name:
         spec, result, errors = (Path(name) / part for part in ("spec.json", "result.json", "errors"))
@@ -44,8 +46,7 @@ def timings_of(
             if process.wait() != 0:
                 log.seek(0)
                 raise MeasurementError(f"a measuring process died: {_last(log.read(), process.returncode)}")
-        timings: dict[str, dict[str, Any]] = read_json(result)["timings"]
-    return timings
+            return read_json(result)
 
 
 def memory_of(model: Path, inputs: Path, threads: int) -> dict[str, int]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ import numpy as np
 
 from hw_cost_models.errors import MeasurementError
 from hw_cost_models.files import read_json, write_json
-from hw_cost_models.runtimes.clocks import NANOSECONDS
+from hw_cost_models.runtimes.clocks import NANOSECONDS, waiting_ns
 from hw_cost_models.runtimes.interleaved import interleaved, summary
 from hw_cost_models.runtimes.onnxruntime import OnnxRuntime
 
@@ -26,6 +27,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hw_cost_models.runtimes.runtime import Bound
+
+
+class Waiting:
+    """How much of the time from now on this process's threads stand ready and have no core."""
+
+    def __init__(self) -> None:
+        self._began, self._before = time.perf_counter_ns(), waiting_ns()
+
+    def share(self) -> float | None:
+        """Seconds in each second; None where the system does not tell."""
+        after = waiting_ns()
+        if self._before is None or after is None:
+            return None
+        return max(0, after - self._before) / (time.perf_counter_ns() - self._began)
 
 
 def bind_all(runtime: OnnxRuntime, networks: Mapping[str, tuple[Path, Path]]) -> dict[str, Bound]:
@@ -51,6 +66,7 @@ def main(spec_path: str) -> None:
     except MeasurementError as error:
         raise SystemExit(str(error)) from None
     gc.disable()
+    waiting = Waiting()
     runs: list[Callable[[], object]] = [network.run for network in bound.values()]
     samples = interleaved(
         runs,
@@ -60,7 +76,7 @@ def main(spec_path: str) -> None:
         NANOSECONDS[runtime.clock],
     )
     timings = {name: summary(visits) for name, visits in zip(bound, samples)}
-    write_json(Path(spec["result"]), {"timings": timings})
+    write_json(Path(spec["result"]), {"timings": timings, "waited": waiting.share()})
 
 
 if __name__ == "__main__":

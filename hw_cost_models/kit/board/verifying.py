@@ -1,8 +1,8 @@
 """Measures a finished network on the board, as its latency file was measured, for whoever judges it.
 
 Three fresh processes for each workload, with the reference networks of the kit in each. A process in which
-these took clearly longer or shorter than before is followed by one more, at most three in all: which of them
-decide is left to the desk, which goes by the reference networks alone.
+these took clearly longer or shorter than before, or that others kept from a core, is followed by one more, at
+most three in all: which of them decide is left to the desk, which goes by these signs alone.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from hw_cost_models.errors import DamagedFileError, MeasurementError
 from hw_cost_models.files import digest, read_json, write_json
 from hw_cost_models.kit.board.manifest import read_manifest
 from hw_cost_models.kit.board.measuring import FORMAT as LATENCY_FORMAT
-from hw_cost_models.kit.board.measuring import LATENCY, Conditions, riding
-from hw_cost_models.kit.board.processes import memory_of, timings_of
+from hw_cost_models.kit.board.measuring import LATENCY, Conditions, kept_waiting, riding
+from hw_cost_models.kit.board.processes import memory_of, time_networks
 from hw_cost_models.kit.board.winners import winners
 from hw_cost_models.runtimes.onnxruntime import OnnxRuntime
 
@@ -52,8 +52,9 @@ def verify(root: Path, path: Path, progress: Progress) -> Path:
             kind: _answer(root, manifest, kind, network, latency, progress)
             for kind, network in winners(root, manifest, path, Path(folder)).items()
         }
-    value = {"latency_sha256": digest((root / LATENCY).read_bytes()), "rounds": latency["rounds"]}
-    write_json(root / VERIFICATION, {"format": FORMAT, **value, "answers": answers})
+    value = {"format": FORMAT, "latency_sha256": digest((root / LATENCY).read_bytes())}
+    facts = {name: latency[name] for name in ("rounds", "clock")}
+    write_json(root / VERIFICATION, {**value, **facts, "answers": answers})
     return root / VERIFICATION
 
 
@@ -69,21 +70,24 @@ def _answer(
     before, rounds, threads = latency["reference"][kind], latency["rounds"], latency["threads"]
     networks = {_WINNER: winner, **riding(root, manifest, kind)}
     processes: list[dict[str, Any]] = []
-    while _wanted(processes, before):
+    while _wanted(processes, before, latency["clock"]):
         seed = len(processes)
         progress.start(f"{kind}, process {seed + 1}", rounds)
-        timings = timings_of(
+        told = time_networks(
             networks, latency["provider"], threads, rounds, seed, lambda _: progress.advance()
         )
-        reference = {name: timings[name] for name in before}
-        usage = memory_of(*winner, threads)
-        processes.append({"timing": timings[_WINNER], "reference": reference, **usage})
+        reference = {name: told["timings"][name] for name in before}
+        process = {"timing": told["timings"][_WINNER], "reference": reference, "waited": told["waited"]}
+        processes.append({**process, **memory_of(*winner, threads)})
     return {"onnx_sha256": digest(winner[0].read_bytes()), "reference": before, "processes": processes}
 
 
-def _wanted(processes: list[dict[str, Any]], before: Mapping[str, Mapping[str, float]]) -> bool:
+def _wanted(processes: list[dict[str, Any]], before: Mapping[str, Mapping[str, float]], clock: str) -> bool:
     """Whether one more process is."""
-    steady = sum(_steady(process["reference"], before) for process in processes)
+    steady = sum(
+        _steady(process["reference"], before) and not kept_waiting(clock, process["waited"])
+        for process in processes
+    )
     return steady < PROCESSES and len(processes) < PROCESSES + REPEATS
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,10 +15,10 @@ from hw_cost_models.errors import DamagedFileError, HardwareCostError, Measureme
 from hw_cost_models.files import digest, read_json, write_json
 from hw_cost_models.kit.board import measuring, verifying
 from hw_cost_models.kit.board.manifest import read_manifest
-from hw_cost_models.kit.board.measuring import measure_kit
+from hw_cost_models.kit.board.measuring import kept_waiting, measure_kit
 from hw_cost_models.kit.board.progress import Progress
 from hw_cost_models.kit.board.verifying import PROCESSES, REPEATS, STEADY, verify
-from hw_cost_models.measure import Timing
+from hw_cost_models.measure import Measurement, Timing
 from tests.hw_cost_models.kit.conftest import KEYS, REFERENCE, WIDTHS, write_product
 
 if TYPE_CHECKING:
@@ -95,6 +97,23 @@ def test_a_busy_machine_is_told(
     assert Timing(1.0, slower, 2.0, 1).steady != told, "the same as where PyTorch is"
 
 
+@pytest.mark.parametrize("clock", ["core", "wall"])
+@pytest.mark.parametrize("waited", [None, 0.0, 0.05, 0.051, 0.9])
+def test_kept_from_a_core_means_the_same_here_and_there(clock: str, waited: float | None) -> None:
+    assert kept_waiting(clock, waited) == Measurement({}, {}, {}, clock=clock, waited=waited).busy
+
+
+def test_waiting_is_told(
+    kit: Path, memory: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(measuring, "Waiting", lambda: SimpleNamespace(share=lambda: 0.31))
+    measure_kit(kit, CPU, 1, 1, Progress())
+    assert "from a core" not in capsys.readouterr().out, "one thread is timed by the time that it had one"
+    shutil.rmtree(kit / "measured")
+    measure_kit(kit, CPU, 2, 1, Progress())
+    assert "note: others kept the networks from a core 31% of the time" in capsys.readouterr().out
+
+
 def test_a_network_that_does_not_run_is_named(kit: Path) -> None:
     manifest = read_json(kit / "manifest.json")
     broken = manifest["networks"][KEYS[0]]["model"]
@@ -152,15 +171,18 @@ def test_processes_in_which_the_reference_moved_are_followed_by_more(
     factors = [1.0, 1 + STEADY + 0.01, 1 - STEADY + 0.001, 1 - STEADY - 0.01, 1.0, 1.0]
     seeds: list[int] = []
 
-    def timings_of(networks: Any, provider: str, threads: int, rounds: int, seed: int, finished: Any) -> Any:
+    def time_networks(
+        networks: Any, provider: str, threads: int, rounds: int, seed: int, finished: Any
+    ) -> Any:
         seeds.append(seed)
         moved = {
             name: {k: v * factors[seed] if k.endswith("ms") else v for k, v in timing.items()}
             for name, timing in latency["reference"]["forward"].items()
         }
-        return {**{key: {"p50_ms": 1.0} for key in networks}, **moved}
+        timings = {**{key: {"p50_ms": 1.0} for key in networks}, **moved}
+        return {"timings": timings, "waited": 0.9}  # a clock that stops while others have the core
 
-    monkeypatch.setattr(verifying, "timings_of", timings_of)
+    monkeypatch.setattr(verifying, "time_networks", time_networks)
     assert len(_processes(verify(kit, winner, Progress()))) == 5, "of these, three are steady"
     assert seeds == [0, 1, 2, 3, 4], "each in an order of its own"
     factors[:] = [2.0] * 6

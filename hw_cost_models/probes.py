@@ -78,7 +78,7 @@ def _integer_products() -> Probe:
         for i in range(_PRODUCTS)
     }
     x = rng.integers(0, 255, (_ROWS, _WIDTH), dtype=np.uint8)
-    nodes = [("MatMulInteger", ["input", w], [f"y{i}"], {}) for i, w in enumerate(weights)]
+    nodes: list[Any] = [("MatMulInteger", ["input", w], [f"y{i}"], {}) for i, w in enumerate(weights)]
     return _network(x, nodes, weights, [f"y{i}" for i in range(_PRODUCTS)], flops=_product_flops())
 
 

@@ -18,14 +18,14 @@ NAMES = {
         InfeasibleBudgetError NasError PRESETS Problem Result Scores Supernet VerificationError resume search
     """,
     "search_spaces": """
-        Architecture ByteText Choice DataError Mixture SearchSpace SearchSpaceError Task UnboundChoiceError
-        bind capture_inputs check choices finalised hybrid_lm parents select substitute
+        Architecture ByteText Choice DataError Decoder Mixture SearchSpace SearchSpaceError State Stateful
+        Task UnboundChoiceError bind capture_inputs check choices finalised hybrid_lm parents select substitute
     """,
     "hw_cost_models": """
         Cost CostModel DamagedFileError Device DeviceError Energy EnergyMeter Figure GroupCost
         HardwareCostError Item LatencyTable Marked Measurement MeasurementError Operator Roofline
-        RooflineModel Share Statistic Storage Timing UnknownOperatorError Workload assemble device_names digest drift energy_mj
-        export_many export_onnx feeds gpu_counters load_device peak_bytes processor_counters read_json
+        RooflineModel Share Statistic Storage Timing UnknownOperatorError Workload assemble device_names
+        digest drift energy_mj export_many export_onnx feeds gpu_counters load_device peak_bytes processor_counters read_json
         read_onnx self_calibrated static_cost structure_key summarise write_atomic write_json
     """,
 }

@@ -19,7 +19,8 @@ NAMES = {
     """,
     "search_spaces": """
         Architecture ByteText Choice DataError Decoder Mixture SearchSpace SearchSpaceError State Stateful
-        Task UnboundChoiceError bind capture_inputs check choices finalised hybrid_lm parents select substitute
+        Task UnboundChoiceError bind capture_inputs check choices finalised hybrid_lm parents select
+        substitute
     """,
     "hw_cost_models": """
         Cost CostModel DamagedFileError Device DeviceError Energy EnergyMeter Figure GroupCost

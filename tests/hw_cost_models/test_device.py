@@ -217,7 +217,7 @@ def test_runtimes() -> None:
         DeviceError, match=r"no runtime 'tvm'; the runtimes are onnxruntime, openvino, pytorch"
     ):
         local.with_runtime("tvm")
-    with pytest.raises(DeviceError, match="its figures are for onnxruntime on CPUExecutionProvider, not openvino"):
+    with pytest.raises(DeviceError, match="for onnxruntime on CPUExecutionProvider, not openvino"):
         load_device("raspberry-pi-5").with_runtime("openvino")
 
 

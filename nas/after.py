@@ -42,7 +42,8 @@ def verify_again(run: Run, space: SearchSpace) -> dict[str, Any]:
     result, settings = run.read("result.json"), Settings.from_dict(run.config)
     device = settings.profile()
     if not device.here:
-        raise BadInputError(f"this run is for {device.name}, which is not here: its figures stay predictions")
+        way = "verify it there, see `nas kit`" if device.latency_file else "its figures stay predictions"
+        raise BadInputError(f"this run is for {device.name}, which is not here: {way}")
     _check_files(run, result)
     here, there = environment()["processor"], run.read("environment.json")["processor"]
     if here != there:

@@ -17,6 +17,7 @@ from torch import nn
 
 from hw_cost_models.cost import Workload
 from hw_cost_models.device import load_device
+from hw_cost_models.errors import DeviceError
 from hw_cost_models.files import digest, write_atomic, write_json
 from nas.baselines import random_architectures, uniform_architecture
 from nas.bench import Benches
@@ -115,7 +116,7 @@ def search(
         space=space.name,
         task=task.name,
         data=data,
-        device=device,
+        device=profile.latency_file.path if profile.latency_file else device,
         threads=profile.threads,
         runtime=profile.runtime,
         provider=profile.provider,
@@ -134,7 +135,7 @@ def search(
     run = Run.create(Path(out), settings.to_dict(), progress.note)
     try:
         return go_on(run, space, task, progress)
-    except InfeasibleBudgetError:
+    except (InfeasibleBudgetError, DeviceError):
         shutil.rmtree(run.path)  # it holds nothing yet, and the same name should do for another budget
         raise
 

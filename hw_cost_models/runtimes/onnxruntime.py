@@ -73,6 +73,8 @@ class OnnxRuntime:
         options.inter_op_num_threads = 1
         options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = _ERROR
+        if self.threads > 1:  # many sessions wait side by side: those at rest must not spin on the cores
+            options.add_session_config_entry("session.force_spinning_stop", "1")
         if self.provider != _CPU:
             options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         own: dict[str, str] = {}

@@ -51,7 +51,9 @@ def main(spec_path: str) -> None:
     after, end = waiting_ns(), time.perf_counter_ns()
     answer = {
         "clock": runtime.clock,
-        "waited": None if before is None or after is None else max(0, after - before) / (end - start),
+        "waited": None
+        if before is None or after is None
+        else max(0, after - before) / (spec["threads"] * (end - start)),
         "timings": [summary(visits) for visits in samples],
         "elsewhere": [network.elsewhere for network in bound],
         "version": kind.version(),

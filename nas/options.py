@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -54,6 +54,7 @@ SpaceOption = Annotated[
     str, typer.Option("--space", help="What the network could be.", rich_help_panel="What")
 ]
 LOCAL = "local"
+_BUDGET = "Budget (limits hold together)"
 DEVICE = typer.Option(
     "--device",
     help="What it runs on: [bold]local[/], the default, is measured here; other profiles are priced by "
@@ -107,54 +108,39 @@ STATISTIC = typer.Option(
 StatisticOption = Annotated[StatisticName, STATISTIC]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a run.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _limit(explained: str) -> Any:
+    return typer.Option(help=explained, rich_help_panel=_BUDGET)
+
+
 LatencyLimit = Annotated[
     float | None,
-    typer.Option(
-        help="Upper limit. Default, when no limit is given: half of the dearest architecture's.",
-        rich_help_panel="Budget (limits hold together)",
-    ),
+    _limit("Upper limit. Default, when no limit is given: half of the dearest architecture's."),
 ]
 PrefillLimit = Annotated[
     float | None,
-    typer.Option(
-        help="Time to the first token of a language model, after a prompt of --context tokens.",
-        rich_help_panel="Budget (limits hold together)",
-    ),
+    _limit("Time to the first token of a language model, after a prompt of --context tokens."),
 ]
 DecodeLimit = Annotated[
     float | None,
-    typer.Option(
-        help="Time per token of a language model, after --context tokens.",
-        rich_help_panel="Budget (limits hold together)",
-    ),
+    _limit("Time per token of a language model, after --context tokens."),
 ]
 EnergyLimit = Annotated[
     float | None,
-    typer.Option(
-        help="Millijoules per inference, on devices whose profile tells them.",
-        rich_help_panel="Budget (limits hold together)",
-    ),
+    _limit("Millijoules per inference, on devices whose profile tells them."),
 ]
 MemoryLimit = Annotated[
     float | None,
-    typer.Option(
-        help="Weights plus the runtime's peak arena, in 10^6 bytes.",
-        rich_help_panel="Budget (limits hold together)",
-    ),
+    _limit("Weights plus the runtime's peak arena, in 10^6 bytes."),
 ]
 StateLimit = Annotated[
     float | None,
-    typer.Option(
-        help="What a language model keeps of --context tokens: key-value cache, recurrent state.",
-        rich_help_panel="Budget (limits hold together)",
-    ),
+    _limit("What a language model keeps of --context tokens: key-value cache, recurrent state."),
 ]
 ParametersLimit = Annotated[
     float | None,
-    typer.Option(
-        help="Non-zero parameters, in millions.",
-        rich_help_panel="Budget (limits hold together)",
-    ),
+    _limit("Non-zero parameters, in millions."),
 ]
 PlaceOption = Annotated[
     PlaceName | None,
@@ -162,6 +148,6 @@ PlaceOption = Annotated[
         "--for",
         help="What is limited there, and on which device: limits, device, batch and statistic to start from. "
         "Your own come first.",
-        rich_help_panel="Budget (limits hold together)",
+        rich_help_panel=_BUDGET,
     ),
 ]

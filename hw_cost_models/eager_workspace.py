@@ -2,15 +2,15 @@
 
 Convolutions go through oneDNN, which works on layouts of its own: the input is copied into one before, and
 the output out of one after, when the input's copy is gone already. The backward for the weight holds both
-copies at once. A convolution that is a matrix product needs none. Found by the resident size around single
-convolutions (PyTorch 2.13, AVX2); matrix products, attention, normalisation and elementwise operators take
-less than 0.1 MB there.
+copies at once. A convolution that is a matrix product needs no copies, but a buffer for one image, which
+oneDNN keeps for good. Found by the resident size around single convolutions (PyTorch 2.13, AVX2); matrix
+products, attention, normalisation and elementwise operators take less than 0.1 MB there.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -23,8 +23,17 @@ _FORWARD = torch.ops.aten.convolution.default
 _BACKWARD = torch.ops.aten.convolution_backward.default
 
 
-def workspace_bytes(func: torch._ops.OpOverload, args: tuple[Any, ...], outputs: Sequence[Tensor]) -> int:
-    """Bytes that are alive during this call of an operator alone, at most."""
+class Workspace(NamedTuple):
+    """Bytes that one call of an operator takes at most."""
+
+    passing: int = 0
+    """While it runs."""
+    kept: int = 0
+    """In a buffer that stays, and that later calls use too."""
+
+
+def workspace(func: torch._ops.OpOverload, args: tuple[Any, ...], outputs: Sequence[Tensor]) -> Workspace:
+    """Of this call, with these arguments by position and these outputs."""
     if func is _FORWARD:
         source, weight, _, stride, *_ = args
         copies = max(_bytes(source), _bytes(outputs[0]))
@@ -32,9 +41,10 @@ def workspace_bytes(func: torch._ops.OpOverload, args: tuple[Any, ...], outputs:
         gradient, source, weight, _, stride, *_ = args
         copies = _bytes(source) + _bytes(gradient)
     else:
-        return 0
-    is_product = math.prod(weight.shape[2:]) == 1 and math.prod(stride) == 1
-    return 0 if is_product else copies + _bytes(weight)
+        return Workspace()
+    if math.prod(weight.shape[2:]) == 1 and math.prod(stride) == 1:
+        return Workspace(kept=_bytes(source) // source.shape[0])
+    return Workspace(passing=copies + _bytes(weight))
 
 
 def _bytes(tensor: Tensor) -> int:

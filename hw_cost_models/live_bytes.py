@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from hw_cost_models.eager_workspace import workspace_bytes
+from hw_cost_models.eager_workspace import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -47,6 +47,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         """The number of that operator; -1 before the first."""
         self.peak_operator = "inputs"
         self.step = -1
+        self._kept = 0
         self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._watch(weights, counted=False)
         self._watch(inputs)
@@ -65,7 +66,9 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
             return result
         self.step += 1
         self._watch(outputs)
-        reached = self.bytes + workspace_bytes(func, args, outputs)
+        work = workspace(func, args, outputs)
+        self._kept = max(self._kept, work.kept)
+        reached = self.bytes + self._kept + work.passing
         if reached > self.peak_bytes:
             self.peak_bytes, self.peak_step = reached, self.step
             self.peak_operator = str(func.overloadpacket)
@@ -73,7 +76,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
 
     def forget_peak(self) -> None:
         """Let the peak begin anew, from what is alive now."""
-        self.peak_bytes = self.bytes
+        self.peak_bytes = self.bytes + self._kept
 
     def _watch(self, tensors: Iterable[Tensor], *, counted: bool = True) -> None:
         for tensor in tensors:

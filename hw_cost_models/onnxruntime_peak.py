@@ -50,8 +50,8 @@ class RuntimeMemory(MemoryProfile):
     runtime_bytes: int
     """What the runtime keeps of the graph."""
     loading_bytes: int
-    """The most while the file is loaded: its weights, all that is computed from weights alone, and a second
-    copy of the largest weight, as it is packed for the kernel that reads it."""
+    """The most while the file is loaded: its weights, all that is computed from weights alone or that the
+    optimiser makes of them, and a second copy of the largest, packed for the kernel that reads it."""
 
     @property
     def peak_bytes(self) -> int:
@@ -89,7 +89,7 @@ def onnxruntime_memory(
 
     steps = plan(file.body, same_size)
     arena, alive, where = _simulated(steps, values, threads)
-    weights = _weights(file)
+    weights = _bytes_of_weights(file)
     return RuntimeMemory(
         weight_bytes=sum(weights),
         activation_bytes=alive,
@@ -99,7 +99,7 @@ def onnxruntime_memory(
         input_bytes=_bytes(values, {value.name for value in file.body.inputs}),
         output_bytes=_bytes(values, file.body.outputs),
         runtime_bytes=len(steps) * _OPERATOR_BYTES,
-        loading_bytes=_folded_bytes(given) + max(weights, default=0),
+        loading_bytes=_bytes_of_versions(given, file) + max(weights, default=0),
     )
 
 
@@ -141,19 +141,22 @@ def _values(file: File, shapes: ShapeInference) -> dict[str, Value]:
     return values
 
 
-def _folded_bytes(file: File) -> int:
-    """Weights, and all that follows from weights alone: none of it is dropped before all is worked out."""
-    shapes, constants = ShapeInference(file, {}), dict(file.body.constants)
-    for node in file.body.nodes:
+def _bytes_of_versions(given: File, optimised: File) -> int:
+    """Weights, what follows from weights alone, and what the optimiser made of them.
+
+    While it works, none of it is dropped.
+    """
+    shapes, constants = ShapeInference(given, {}), dict(given.body.constants)
+    for node in given.body.nodes:
         if node.inputs and not node.bodies and all(name in constants for name in node.inputs if name):
             inputs = [constants[name] if name else None for name in node.inputs]
-            outputs = zip(node.outputs, shapes.outputs(node, inputs, file.body.declared), strict=True)
+            outputs = zip(node.outputs, shapes.outputs(node, inputs, given.body.declared), strict=True)
             constants.update({name: value for name, value in outputs if value is not None})
-    return sum(value.bytes for value in constants.values())
+    return sum(value.bytes for value in {**optimised.body.constants, **constants}.values())
 
 
-def _weights(file: File) -> list[int]:
-    """Bytes of those that are used."""
+def _bytes_of_weights(file: File) -> list[int]:
+    """Of each that is used."""
     used = {name for node in file.body.nodes for name in node.inputs} | {*file.body.outputs}
     return [file.body.constants[name].bytes for name in sorted(used & file.body.constants.keys())]
 

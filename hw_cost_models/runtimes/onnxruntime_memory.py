@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime as ort
 
 from hw_cost_models.runtimes.heap import give_back_large_blocks
-from hw_cost_models.runtimes.resident import peak_resident_bytes
+from hw_cost_models.runtimes.resident import forget_peak, peak_resident_bytes
 
 _VERBOSE = 0
 _SAME_AS_REQUESTED = 1
@@ -25,6 +25,7 @@ _SAME_AS_REQUESTED = 1
 
 def main(model: str, inputs: str, threads: int) -> None:
     give_back_large_blocks()
+    forget_peak()  # that of importing
     ort.set_default_logger_severity(_VERBOSE)
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     # A chunk is always split to size: no byte of it may lie idle beside the tensor that it holds.
@@ -35,9 +36,9 @@ def main(model: str, inputs: str, threads: int) -> None:
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.use_env_allocators", "1")
-    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     with np.load(inputs, allow_pickle=False) as arrays:
         feed = dict(arrays)
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     for _ in range(2):  # the second run must find room for everything, or the arena leaks
         session.run(None, feed)
     print(peak_resident_bytes())

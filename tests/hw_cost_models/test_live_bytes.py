@@ -72,16 +72,23 @@ def test_routing_is_run_on_the_real_inputs(
 @pytest.mark.parametrize(
     ("kernel", "stride", "extra"),
     [
-        (3, 1, 16 * 8 * 8 + 4 * 16 * 9),  # the larger of input and output, and the weight
-        (1, 1, 0),  # a matrix product
-        (1, 2, 4 * 8 * 8 + 4 * 16),
+        (3, 1, 2 * 16 * 8 * 8 + 4 * 16 * 9),  # the larger of input and output, and the weight
+        (1, 1, 4 * 8 * 8),  # a matrix product: one image
+        (1, 2, 2 * 4 * 8 * 8 + 4 * 16),
     ],
 )
 def test_working_space_of_a_convolution(kernel: int, stride: int, extra: int) -> None:
     layer = nn.Conv2d(4, 16, kernel, stride=stride, padding=kernel // 2, bias=False)
-    live = watch(_forward, layer, (torch.ones(1, 4, 8, 8),))
+    live = watch(_forward, layer, (torch.ones(2, 4, 8, 8),))
     side = 8 // stride
-    assert live.peak_bytes == _FLOAT * (4 * 8 * 8 + 16 * side * side + extra)
+    assert live.peak_bytes == _FLOAT * (2 * 4 * 8 * 8 + 2 * 16 * side * side + extra)
+
+
+def test_the_buffer_of_a_product_stays() -> None:
+    layers = nn.Sequential(nn.Conv2d(4, 1, 1, bias=False), nn.Flatten(), nn.Linear(64, 1000, bias=False))
+    live = watch(_forward, layers, (torch.ones(1, 4, 8, 8),))
+    assert live.peak_operator == "aten.mm"
+    assert live.peak_bytes == _FLOAT * (4 * 64 + 64 + 1000 + 4 * 64)
 
 
 def test_working_space_of_its_backward() -> None:

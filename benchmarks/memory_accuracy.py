@@ -23,8 +23,8 @@ from common import save
 from memory_networks import CHECKPOINTED, NETWORKS, Block, blocks
 from torch import nn
 
+from hw_cost_models.eager_peak import eager_memory
 from hw_cost_models.export import export_onnx, feeds
-from hw_cost_models.memory import eager_memory
 from hw_cost_models.onnxruntime_peak import onnxruntime_memory
 from hw_cost_models.runtimes.process import Network, arena_and_resident
 from hw_cost_models.training_memory import training_memory

@@ -78,8 +78,8 @@ def _mapped_bytes() -> int:
 def compare(name: str, folder: Path) -> dict[str, Mapping[str, float]]:
     import onnx
 
+    from hw_cost_models.eager_peak import weight_bytes
     from hw_cost_models.export import export_onnx, feeds
-    from hw_cost_models.memory import weight_bytes
 
     module, inputs = NETWORKS[name]()
     whole, beside, arrays = (folder / file for file in ("whole.onnx", "beside.onnx", "inputs.npz"))

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.checkpoint import checkpoint
 
+from hw_cost_models.eager_peak import weight_bytes
 from hw_cost_models.errors import HardwareCostError
 from hw_cost_models.live_bytes import watch
-from hw_cost_models.memory import weight_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

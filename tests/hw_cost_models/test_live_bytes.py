@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hw_cost_models.eager_peak import _forward
 from hw_cost_models.live_bytes import LiveBytes, _watched, watch
-from hw_cost_models.memory import _forward
 
 _FLOAT = 4
 

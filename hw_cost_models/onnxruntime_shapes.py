@@ -33,22 +33,22 @@ class OptimisedShapes(ShapeInference):
     """Of the nodes of an optimised graph, with the dimensions that are free in it set to numbers."""
 
     def _types(self, node: Node, inputs: Sequence[Value | None]) -> dict[str, TypeProto]:
+        proto = _stand_in(node) if node.domain else None
+        if proto is not None:
+            schema = onnx.defs.get_schema(proto.op_type)  # they are made for any version
+            return self._standard(node, proto, schema, dict(zip(node.inputs, inputs, strict=True)))
         if node.domain != _BLOCKED:
             return super()._types(node, inputs)
         first = inputs[0]
-        assert first is not None  # required by all of them
+        assert first is not None  # required by both of them
         batch, channels, *window = first.shape
-        if node.operator in ("ReorderInput", "ReorderOutput"):
-            channels_last = node.attribute("channels_last", 0)
-            if node.operator == "ReorderOutput":
-                channels = node.attribute("channels", channels)
-                shape = (batch, *window, channels) if channels_last else (batch, channels, *window)
-            else:
-                shape = (batch, window[-1], channels, *window[:-1]) if channels_last else first.shape
-            return {node.outputs[0]: helper.make_tensor_type_proto(first.element, shape)}
-        proto = _unblocked(node)
-        schema = onnx.defs.get_schema(proto.op_type, self.file.opsets[""])
-        return self._standard(node, proto, schema, dict(zip(node.inputs, inputs, strict=True)))
+        channels_last = node.attribute("channels_last", 0)
+        if node.operator == "ReorderOutput":
+            channels = node.attribute("channels", channels)
+            shape = (batch, *window, channels) if channels_last else (batch, channels, *window)
+        else:
+            shape = (batch, window[-1], channels, *window[:-1]) if channels_last else first.shape
+        return {node.outputs[0]: helper.make_tensor_type_proto(first.element, shape)}
 
 
 def known_shapes(file: File, values: Mapping[str, Value]) -> dict[str, Known | None]:
@@ -76,8 +76,9 @@ def _inferred(
         return _like_the_first(node, shapes, values)
     names = [name for name in proto.input if name in shapes]
     data = {name: file.body.constants[name].data for name in names if name in file.body.constants}
+    version = onnx.defs.onnx_opset_version() if node.domain else file.opsets[""]
     inferred = onnx.shape_inference.infer_node_outputs(
-        onnx.defs.get_schema(proto.op_type, file.opsets[""]),
+        onnx.defs.get_schema(proto.op_type, version),
         proto,
         {name: helper.make_tensor_type_proto(values[name].element, shapes[name]) for name in names},
         {name: numpy_helper.from_array(array) for name, array in data.items() if array is not None},

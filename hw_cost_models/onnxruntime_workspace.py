@@ -89,6 +89,14 @@ def _softmax(node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value
     return [] if last else [output.bytes, output.bytes]
 
 
+def _local_response(node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value | None]) -> list[int]:
+    """The divisor of every element, and the squares of one image with channels around them."""
+    (output,) = _given(outputs)
+    _, channels, *window = output.shape
+    wide = channels + int(node.attribute("size", 1)) - 1
+    return [output.bytes, wide * math.prod(window) * _FLOAT]
+
+
 def _where(node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value | None]) -> list[int]:
     """What is chosen of either side, before the two are merged."""
     return [_given(outputs)[0].bytes] * 2
@@ -128,6 +136,7 @@ _RULES: dict[tuple[str, str], Rule] = {
     ("", "Einsum"): _einsum,
     ("", "Softmax"): _softmax,
     ("", "LogSoftmax"): _softmax,
+    ("", "LRN"): _local_response,
     ("", "Where"): _where,
     ("", "Attention"): _scores,
     ("com.microsoft", "Attention"): _fused_attention,

@@ -26,6 +26,7 @@ Known = tuple[int | str | None, ...]
 """A shape as the runtime knows it: numbers, names of free dimensions, None where it knows nothing."""
 
 _BLOCKED = "com.microsoft.nchwc"
+_WINDOWED = ("AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool")
 _WINDOW = ("auto_pad", "ceil_mode", "dilations", "group", "kernel_shape", "pads", "strides")
 
 
@@ -40,10 +41,13 @@ class OptimisedShapes(ShapeInference):
         if node.domain != _BLOCKED:
             return super()._types(node, inputs)
         first = inputs[0]
-        assert first is not None  # required by both of them
+        assert first is not None  # required by all of them
         batch, channels, *window = first.shape
         channels_last = node.attribute("channels_last", 0)
-        if node.operator == "ReorderOutput":
+        if node.operator == "Upsample":
+            factors = node.attribute("scales", [1] * len(first.shape))
+            shape = tuple(size * factor for size, factor in zip(first.shape, factors, strict=True))
+        elif node.operator == "ReorderOutput":
             channels = node.attribute("channels", channels)
             shape = (batch, *window, channels) if channels_last else (batch, channels, *window)
         else:
@@ -89,7 +93,7 @@ def _inferred(
 def _stand_in(node: Node) -> onnx.NodeProto | None:
     """A standard node of the same shapes, None where there is none."""
     if node.domain == _BLOCKED:
-        return None if node.operator.startswith("Reorder") else _unblocked(node)
+        return _unblocked(node) if node.operator in _WINDOWED else None
     return None if node.bodies else stand_in(node)
 
 

@@ -55,12 +55,14 @@ def _transposed_convolution(
     return [weight.bytes, math.prod(weight.shape[1:]) * math.prod(source.shape[2:]) * _FLOAT]
 
 
-def _gates(node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value | None]) -> list[int]:
-    """Of a recurrent layer: all gates of all steps."""
-    source, weight = _given(inputs)[:2]
+def _recurrent(node: Node, inputs: Sequence[Value | None], outputs: Sequence[Value | None]) -> list[int]:
+    """Of each direction its states and all gates of all steps; of two the input and the output reversed."""
+    source, weight, recurrent = _given(inputs)[:3]
     length, batch, _ = source.shape
     directions, rows, _ = weight.shape
-    return [length * batch * directions * rows * _FLOAT]
+    state = batch * recurrent.shape[-1] * _FLOAT
+    blocks = [state, state, state, length * batch * rows * _FLOAT] * directions
+    return blocks if directions == 1 else [*blocks, source.bytes, length * state]
 
 
 def _like_the_output(
@@ -131,8 +133,8 @@ def _given(values: Sequence[Value | None]) -> list[Value]:
 
 _RULES: dict[tuple[str, str], Rule] = {
     ("", "ConvTranspose"): _transposed_convolution,
-    ("", "GRU"): _gates,
-    ("", "LSTM"): _gates,
+    ("", "GRU"): _recurrent,
+    ("", "LSTM"): _recurrent,
     ("", "Einsum"): _einsum,
     ("", "Softmax"): _softmax,
     ("", "LogSoftmax"): _softmax,

@@ -113,6 +113,13 @@ def _floats(*shape: int) -> np.ndarray:
             {"w": _floats(2, 4, 64, 32)},
             20,
         ),
+        (
+            _node("LSTM", "x w r", hidden_size=96, direction="bidirectional"),
+            [64, 8, 32],
+            {"w": _floats(2, 384, 32), "r": _floats(2, 384, 96)},
+            20,
+        ),
+        (_node("LRN", "x", size=5), [1, 64, 16, 16], {}, 20),
         (_node("Softmax", "x", axis=1), [2, 256, 128], {}, 20),
         (_node("BiasGelu", "x b", _MS), [2, 256, 128], {"b": _floats(128)}, 20),
         (_node("Attention", "x x x", is_causal=1), [2, 4, 256, 32], {}, 23),

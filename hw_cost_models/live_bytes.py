@@ -24,10 +24,10 @@ from torch._subclasses.fake_tensor import (
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from hw_cost_models.eager_workspace import workspace
+from hw_cost_models.eager_workspace import CODE_BYTES, workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Hashable, Iterable, Mapping
 
     import torch
 
@@ -47,7 +47,8 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         """The number of that operator; -1 before the first."""
         self.peak_operator = "inputs"
         self.step = -1
-        self._kept = 0
+        self._buffer = 0
+        self._code: set[Hashable] = set()
         self._alive: dict[int, weakref.ref[torch.UntypedStorage]] = {}
         self._watch(weights, counted=False)
         self._watch(inputs)
@@ -67,12 +68,19 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch le
         self.step += 1
         self._watch(outputs)
         work = workspace(func, args, outputs)
-        self._kept = max(self._kept, work.kept)
+        self._buffer = max(self._buffer, work.kept)
+        if work.code is not None:
+            self._code.add(work.code)
         reached = self.bytes + self._kept + work.passing
         if reached > self.peak_bytes:
             self.peak_bytes, self.peak_step = reached, self.step
             self.peak_operator = str(func.overloadpacket)
         return result
+
+    @property
+    def _kept(self) -> int:
+        """What kernels keep for good."""
+        return self._buffer + len(self._code) * CODE_BYTES
 
     def forget_peak(self) -> None:
         """Let the peak begin anew, from what is alive now."""

@@ -69,7 +69,7 @@ def test_what_each_operator_takes_is_learned_from_sums_alone() -> None:
     for operator, factor in _FACTORS.items():
         (alone,) = _networks(3, 1, (operator,))
         samples = Samples.of([alone], _ROOFLINE)
-        np.testing.assert_allclose(fitted.kernel_ms(samples) / samples.expected_ms, factor, rtol=0.25)
+        np.testing.assert_allclose(fitted.kernel_ms(samples) / samples.expected_ms, factor, rtol=0.35)
 
 
 def test_the_start_is_found() -> None:

@@ -11,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hw_cost_models.adaptation import Adapted, Adapter
     from hw_cost_models.assembly import Marked, assemble
     from hw_cost_models.cost import Cost, CostModel, Item, Statistic, Workload
     from hw_cost_models.device import Device, Energy, Figure, Roofline, device_names, load_device
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from hw_cost_models.memory import MemoryProfile, peak_memory
     from hw_cost_models.onnx_graph import read_onnx
     from hw_cost_models.onnxruntime_peak import RuntimeMemory, onnxruntime_memory
+    from hw_cost_models.predictor import LatencyPredictor, PredictedLatency
     from hw_cost_models.roofline import GroupCost, RooflineModel
     from hw_cost_models.self_calibration import self_calibrated
     from hw_cost_models.structure import structure_key
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from hw_cost_models.training_memory import TrainingMemory
 
 __all__ = [
+    "Adapted",
+    "Adapter",
     "Cost",
     "CostModel",
     "DamagedFileError",
@@ -50,12 +54,14 @@ __all__ = [
     "GroupCost",
     "HardwareCostError",
     "Item",
+    "LatencyPredictor",
     "LatencyTable",
     "Marked",
     "Measurement",
     "MeasurementError",
     "MemoryProfile",
     "Operator",
+    "PredictedLatency",
     "Roofline",
     "RooflineModel",
     "RuntimeMemory",
@@ -92,6 +98,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "adaptation": ("Adapted", "Adapter"),
     "assembly": ("Marked", "assemble"),
     "cost": ("Cost", "CostModel", "Item", "Statistic", "Workload"),
     "device": ("Device", "Energy", "Figure", "Roofline", "device_names", "load_device"),
@@ -113,6 +120,7 @@ _HOMES = {
     "memory": ("MemoryProfile", "peak_memory"),
     "onnx_graph": ("read_onnx",),
     "onnxruntime_peak": ("RuntimeMemory", "onnxruntime_memory"),
+    "predictor": ("LatencyPredictor", "PredictedLatency"),
     "roofline": ("GroupCost", "RooflineModel"),
     "self_calibration": ("self_calibrated",),
     "structure": ("structure_key",),

@@ -23,11 +23,13 @@ NAMES = {
         substitute
     """,
     "hw_cost_models": """
-        Cost CostModel DamagedFileError Device DeviceError Energy EnergyMeter Figure GroupCost
-        HardwareCostError Item LatencyTable Marked Measurement MeasurementError Operator Roofline
-        RooflineModel Share Statistic Storage Timing UnknownOperatorError Workload assemble device_names
-        digest drift energy_mj export_many export_onnx feeds gpu_counters load_device peak_bytes processor_counters read_json
-        read_onnx self_calibrated static_cost structure_key summarise write_atomic write_json
+        Adapted Adapter Cost CostModel DamagedFileError Device DeviceError Energy EnergyMeter Figure
+        GroupCost HardwareCostError Item LatencyPredictor LatencyTable Marked Measurement
+        MeasurementError MemoryProfile Operator PredictedLatency Roofline RooflineModel RuntimeMemory
+        Share Statistic Storage Timing TrainingMemory UnknownOperatorError Workload assemble
+        device_names digest drift eager_memory energy_mj export_many export_onnx feeds gpu_counters
+        load_device onnxruntime_memory peak_bytes peak_memory processor_counters read_json read_onnx
+        self_calibrated static_cost structure_key summarise write_atomic write_json
     """,
 }
 

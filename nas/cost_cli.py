@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from hw_cost_models.breakdown import Breakdown
     from hw_cost_models.device import Device
+    from hw_cost_models.predictor import PredictedLatency
     from nas.cost_table import CostTable
 
 
@@ -62,6 +64,14 @@ def cost(
     skip_unknown: Annotated[
         bool, typer.Option("--skip-unknown", help="Count operators without a formula as no work, and say so.")
     ] = False,
+    learned: Annotated[
+        bool,
+        typer.Option(
+            "--learned",
+            help="Of a file, on this machine: predict also from operators timed here, with an interval; they "
+            "take a minute the first time.",
+        ),
+    ] = False,
     kind: Annotated[
         KindName,
         typer.Option(
@@ -79,8 +89,10 @@ def cost(
     from hw_cost_models.device import device_names, load_device
 
     if target is None:
-        if all_devices or dim or skip_unknown:
-            raise typer.BadParameter("--all-devices, --dim and --skip-unknown are for a file or a module")
+        if all_devices or dim or skip_unknown or learned:
+            raise typer.BadParameter(
+                "--all-devices, --dim, --skip-unknown and --learned are for a file or a module"
+            )
         profile = _here_as_asked(load_device(device), threads, runtime, provider)
         _print_space(_priced(space, profile, batch, length, kind.value, statistic.value), as_json)
         return
@@ -90,7 +102,8 @@ def cost(
     graph = graph_of(target, dimensions, "skip" if skip_unknown else "error")
     profiles = [load_device(name) for name in (device_names() if all_devices else [device])]
     asked = [_here_as_asked(p, threads, runtime, provider) if p.here else p for p in profiles]
-    _print_network(target, [_breakdown(graph, profile) for profile in asked], as_json)
+    prediction = _learned(target, dimensions, asked[0]) if learned else None
+    _print_network(target, [_breakdown(graph, profile) for profile in asked], prediction, as_json)
 
 
 def _here_as_asked(
@@ -127,15 +140,41 @@ def _breakdown(graph: nx.DiGraph, profile: Device) -> Breakdown:
     return breakdown(graph, known)
 
 
-def _print_network(target: str, found: list[Breakdown], as_json: bool) -> None:
+def _learned(target: str, dimensions: dict[str, int], profile: Device) -> PredictedLatency:
+    from pathlib import Path
+
+    from hw_cost_models.predictor import LatencyPredictor
+    from nas.progress import rounds
+    from nas.terminal import Bar
+
+    if not target.endswith(".onnx") or not profile.here or profile.runtime != "onnxruntime":
+        raise typer.BadParameter("--learned is for an ONNX file on --device local, in onnxruntime")
+    with Bar(Console(stderr=True)) as bar:
+        bar.plan(1)
+        bar.phase("timing operators")
+        predictor = LatencyPredictor(profile, progress=rounds(bar))
+        return predictor.predict(Path(target), dimensions, "p50")
+
+
+def _print_network(
+    target: str, found: list[Breakdown], learned: PredictedLatency | None, as_json: bool
+) -> None:
     from nas.cost_tables import breakdown_table, comparison_table
 
     if as_json:
         told: Any = [one.to_dict() for one in found]
-        sys.stdout.write(json.dumps(told if len(told) > 1 else told[0], indent=1) + "\n")
-    else:
-        table = breakdown_table(target, found[0]) if len(found) == 1 else comparison_table(target, found)
-        Console().print(table)
+        told = told if len(told) > 1 else {**told[0], **({"learned": asdict(learned)} if learned else {})}
+        sys.stdout.write(json.dumps(told, indent=1) + "\n")
+        return
+    table = breakdown_table(target, found[0]) if len(found) == 1 else comparison_table(target, found)
+    Console().print(table)
+    if learned:
+        unseen = f"; never timed: {', '.join(learned.unseen)}" if learned.unseen else ""
+        Console().print(
+            f"learned from operators timed here: {learned.latency_ms:.3g} ms, nine times in ten between "
+            f"{learned.low_ms:.3g} and {learned.high_ms:.3g}{unseen}",
+            highlight=False,
+        )
 
 
 def _priced(space: str, profile: Device, batch: int, length: int, kind: Any, statistic: Any) -> CostTable:

@@ -17,7 +17,7 @@ def eager_memory(module: nn.Module, inputs: tuple[Tensor, ...]) -> MemoryProfile
     """The peak of one forward in evaluation, run eagerly by PyTorch on a CPU.
 
     Over fake tensors, in milliseconds, unless a shape depends on data: then it runs on the real inputs. The
-    module itself is neither run nor changed.
+    module itself is neither run nor changed. Raises HardwareCostError when it does not run on the inputs.
     """
     live = watch(_forward, module, inputs)
     return MemoryProfile(weight_bytes(module), live.peak_bytes, live.peak_step, live.peak_operator)

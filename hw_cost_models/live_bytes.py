@@ -14,17 +14,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeCopyMode,
-    FakeTensorMode,
-    UnsupportedOperatorException,
-)
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from hw_cost_models.eager_workspace import CODE_BYTES, workspace
+from hw_cost_models.errors import HardwareCostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable, Mapping
@@ -105,15 +100,33 @@ def watch(run: Run, module: nn.Module, inputs: tuple[Tensor, ...]) -> LiveBytes:
 
     Without data where that is possible; where a shape depends on data (routing), or an operator knows no
     fakes, on a copy of the weights and the real inputs. A shared weight stays shared.
+
+    Raises HardwareCostError when it does not run on the inputs.
     """
     fake = FakeTensorMode(allow_non_fake_inputs=True)
-    with FakeCopyMode(fake):
-        shadow = copy.deepcopy(module)
     try:
+        with FakeCopyMode(fake):
+            shadow = copy.deepcopy(module)
         with fake:
             return _watched(run, shadow, tuple(fake.from_tensor(tensor) for tensor in inputs))
-    except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedOperatorException):
-        return _watched(run, copy.deepcopy(module), tuple(tensor.detach().clone() for tensor in inputs))
+    except HardwareCostError:
+        raise
+    except Exception:  # whatever a module does to data that is not there: the real inputs decide
+        try:
+            return _watched(run, copy.deepcopy(module), tuple(tensor.detach().clone() for tensor in inputs))
+        except HardwareCostError:
+            raise
+        except Exception as error:
+            raise HardwareCostError(_refusal(module, inputs, error)) from error
+
+
+def _refusal(module: nn.Module, inputs: tuple[Tensor, ...], error: Exception) -> str:
+    given = ", ".join(f"{str(x.dtype).removeprefix('torch.')} {tuple(x.shape)}" for x in inputs)
+    cause = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return (
+        f"{type(module).__name__} does not run on the inputs {given or 'none'}: {cause}; "
+        "give it those that its forward takes"
+    )
 
 
 def _watched(run: Run, module: nn.Module, inputs: tuple[Tensor, ...]) -> LiveBytes:

@@ -7,12 +7,11 @@ networks in benchmarks/memory_accuracy.py the arena comes out to the byte.
 
 from __future__ import annotations
 
-import tempfile
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hw_cost_models.errors import HardwareCostError
+from hw_cost_models.kernels import optimised
 from hw_cost_models.memory import MemoryProfile
 from hw_cost_models.onnx_file import read_file
 from hw_cost_models.onnx_shapes import ShapeInference, full_name
@@ -23,6 +22,7 @@ from hw_cost_models.onnxruntime_workspace import workspace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from hw_cost_models.onnx_file import File
     from hw_cost_models.onnx_values import Value
@@ -76,7 +76,7 @@ def onnxruntime_memory(
     Raises HardwareCostError for a file that it does not load, for a dimension without a value, and for
     branches and loops, whose memory is not predicted; DamagedFileError as `read_onnx` does.
     """
-    given, file = read_file(path), _optimised(path)
+    given, file = read_file(path), optimised(path)
     values = _values(file, OptimisedShapes(file, dimensions or {}))
     known = known_shapes(file, values)
 
@@ -102,29 +102,6 @@ def onnxruntime_memory(
     )
 
 
-def _optimised(path: Path) -> File:
-    """The graph that the runtime makes of the file, under the file's own path."""
-    import onnxruntime
-
-    with tempfile.TemporaryDirectory(prefix="dnas-optimised-") as folder:
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = (
-            3  # it warns that the graph is made for this machine, as it is meant to be
-        )
-        options.intra_op_num_threads = 1
-        options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
-        options.add_session_config_entry("session.optimized_model_external_initializers_file_name", "weights")
-        options.add_session_config_entry(
-            "session.optimized_model_external_initializers_min_size_in_bytes", "65536"
-        )
-        try:
-            onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its errors share no class of their own
-            reason = str(error).strip().splitlines()[0]
-            raise HardwareCostError(f"{path}: ONNX Runtime does not load it: {reason}") from None
-        return replace(read_file(Path(options.optimized_model_filepath)), path=path)
-
-
 def _values(file: File, shapes: ShapeInference) -> dict[str, Value]:
     """Every value of the graph, with its shape in numbers."""
     values = {**shapes.inputs(), **file.body.constants}
@@ -140,7 +117,7 @@ def _values(file: File, shapes: ShapeInference) -> dict[str, Value]:
     return values
 
 
-def _optimising_bytes(given: File, optimised: File) -> int:
+def _optimising_bytes(given: File, made: File) -> int:
     """Weights, what follows from weights alone, and what the optimiser made of them.
 
     While it works, none of it is dropped, and of the one that it makes there are three copies beside: what it
@@ -153,7 +130,7 @@ def _optimising_bytes(given: File, optimised: File) -> int:
             inputs = [constants[name] if name else None for name in node.inputs]
             outputs = zip(node.outputs, shapes.outputs(node, inputs, given.body.declared), strict=True)
             constants.update({name: value for name, value in outputs if value is not None})
-    new = [value.bytes for name, value in optimised.body.constants.items() if name not in constants]
+    new = [value.bytes for name, value in made.body.constants.items() if name not in constants]
     return sum(value.bytes for value in constants.values()) + sum(new) + 3 * max(new, default=0)
 
 

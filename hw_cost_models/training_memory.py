@@ -70,7 +70,8 @@ def training_memory(
     names submodules that keep nothing but their inputs for the backward and run again there. Neither the
     module nor its gradients are touched.
 
-    Raises HardwareCostError for a submodule that is not there and for a loss that no parameter leads to.
+    Raises HardwareCostError for a submodule that is not there, for a loss that no parameter leads to, and for
+    inputs that the module does not take.
     """
     parts = dict(module.named_modules())
     if missing := [name for name in checkpointed if name not in parts]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hw_cost_models.eager_peak import _forward
+from hw_cost_models.errors import HardwareCostError
 from hw_cost_models.live_bytes import _watched, watch
 
 _FLOAT = 4
@@ -67,3 +68,10 @@ def test_routing_is_run_on_the_real_inputs(
     module, (x,) = examples["routed"]
     live = watch(_forward, module, (x,))
     assert live.peak_bytes >= 3 * x.numel() * _FLOAT
+
+
+def test_what_does_not_run_is_refused_in_a_line() -> None:
+    with pytest.raises(
+        HardwareCostError, match=r"^Linear does not run on the inputs float32 \(2, 3\): [^\n]*$"
+    ):
+        watch(_forward, nn.Linear(4, 4), (torch.ones(2, 3),))

@@ -135,9 +135,10 @@ def _box(node: Node, centre: Point, width: float, total: float, colours: dict[st
     colour = colours.get(node.option, GREY)
     share = (node.latency_ms or 0.0) / total if total else 0.0
     cost = "" if node.latency_ms is None else f"{percent(share)} · {number(node.latency_ms)} ms"
-    lines = (("choice", 17, node.title), ("option", 35, node.option), ("cost", 51, cost))
+    title, option = _short(node.title, width), _short(node.option, width)
+    lines = (("choice", 17, title), ("option", 35, option), ("cost", 51, cost))  # the cost is small print
     texts = "".join(
-        f'<text class="{style}" x="{x + 14:.1f}" y="{y + below:.1f}">{escape(_short(text, width))}</text>'
+        f'<text class="{style}" x="{x + 14:.1f}" y="{y + below:.1f}">{escape(text)}</text>'
         for style, below, text in lines
     )
     bar = (width - 24) * share

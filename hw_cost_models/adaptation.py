@@ -22,10 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hw_cost_models.device import device_names, load_device
 from hw_cost_models.errors import HardwareCostError, MeasurementError
+from hw_cost_models.roofline import RooflineModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import networkx as nx
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -42,6 +46,16 @@ _NOISE = 0.05
 """Prior of s: 5 % is what measured latencies of the same network differ by between sessions."""
 _VAGUE = 3.0
 """Standard deviation of the logarithms of a², b² and s² in their priors: a factor of 20 either way."""
+
+
+def known_by_roofline(graphs: Sequence[nx.DiGraph]) -> Array:
+    """(networks, devices): log milliseconds on every device whose profile comes with the package.
+
+    What is known of networks that have never run anywhere, from their graphs of operators (`trace`,
+    `read_onnx`); to be given to `Adapter.fit`.
+    """
+    models = [RooflineModel(device) for device in map(load_device, device_names()) if device.roofline]
+    return np.log([[model.graph_ms(graph) for model in models] for graph in graphs])
 
 
 @dataclass(frozen=True)
@@ -102,14 +116,15 @@ class Adapter:
     def choose(self, count: int, among: Sequence[int] | Array | None = None) -> list[int]:
         """The networks to measure, of those `among` which it is possible (all, if not said).
 
-        An unseen device may stress what the known ones agree in least, so here the components weigh alike.
+        An unseen device may stress what the known ones hardly differ in, so here each component counts by the
+        square root of what it explains.
         Raises HardwareCostError where there are fewer than `count`, or count is not positive.
         """
         candidates = np.arange(len(self.components)) if among is None else np.unique(np.asarray(among))
         if not 1 <= count <= len(candidates):
             raise HardwareCostError(f"{count} networks cannot be chosen among {len(candidates)}")
-        whitened = self.components / np.sqrt((self.components**2).mean(axis=0) * self.components.shape[1])
-        factor = _factor(whitened, self.features, self.spread, _FEATURES_WHEN_CHOOSING * self.spread)
+        levelled = _scaled(self.components / np.sqrt(self.components.std(axis=0)))
+        factor = _factor(levelled, self.features, self.spread, _FEATURES_WHEN_CHOOSING * self.spread)
         return [int(candidates[i]) for i in _least_known(factor[candidates], count)]
 
     def adapt(

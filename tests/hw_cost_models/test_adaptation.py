@@ -6,11 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from hw_cost_models.adaptation import Adapter, _least_known, _posterior
+from hw_cost_models.adaptation import Adapter, _least_known, _posterior, known_by_roofline
+from hw_cost_models.device import Figure, Roofline, device_names, load_device
 from hw_cost_models.errors import HardwareCostError, MeasurementError
+from hw_cost_models.roofline import RooflineModel
+from hw_cost_models.trace import trace
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -141,6 +146,30 @@ def test_columns_that_never_vary_are_passed_over() -> None:
     logs = _devices(0)
     constant = np.column_stack([logs, np.zeros(len(logs))])
     np.testing.assert_allclose(np.abs(Adapter.fit(constant).components), np.abs(Adapter.fit(logs).components))
+
+
+def test_what_rooflines_say_is_enough_for_a_machine_unlike_any_of_them() -> None:
+    """One that runs at other rates than every profile, on networks of which the widths are free."""
+    rng = np.random.default_rng(0)
+    x = torch.ones(64, 32)
+    graphs = [
+        trace(nn.Sequential(nn.Linear(32, width), *[nn.Tanh()] * depth, nn.Linear(width, 32)), (x,))
+        for width, depth in zip(
+            rng.integers(8, 4096, 40).tolist(), rng.integers(1, 30, 40).tolist(), strict=True
+        )
+    ]
+    known = known_by_roofline(graphs)
+    assert known.shape == (40, sum(load_device(name).roofline is not None for name in device_names()))
+
+    def figure(value: float) -> Figure:
+        return Figure(value=value, source="made up")
+
+    rates = Roofline(peak_gflops={"float32": figure(3)}, bandwidth_gb_s=figure(20), overhead_us=figure(200))
+    model = RooflineModel(load_device("raspberry-pi-5").model_copy(update={"roofline": rates}))
+    truth = np.array([model.graph_ms(graph) for graph in graphs])
+    adapter = Adapter.fit(known)
+    chosen = adapter.choose(10)
+    assert np.median(np.abs(adapter.adapt(chosen, truth[chosen]).latency_ms / truth - 1)) < 0.1
 
 
 def test_bad_input_is_named() -> None:

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from hw_cost_models import onnx_routing
-from hw_cost_models.errors import HardwareCostError, UnknownOperatorError
+from hw_cost_models.errors import DamagedFileError, HardwareCostError, UnknownOperatorError
 from hw_cost_models.onnx_contrib import contributed, result_type, stand_in
 from hw_cost_models.onnx_values import SMALL, Value
 
@@ -54,6 +54,11 @@ class ShapeInference:
             if not declared.type.HasField("tensor_type"):
                 raise HardwareCostError(
                     f"{self.file.path}: the input {declared.name!r} is no tensor: export it with tensors"
+                )
+            if tensor.elem_type not in helper.get_all_tensor_dtypes():
+                raise DamagedFileError(
+                    f"{self.file.path}: the input {declared.name!r} has no known type ({tensor.elem_type}): "
+                    "the file is damaged, or newer than this onnx"
                 )
             fixed = [dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim]
             shape = self._set(declared.name, tensor, missing)

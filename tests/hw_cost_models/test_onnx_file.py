@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
@@ -142,6 +142,7 @@ def test_a_value_that_nothing_makes(tmp_path: Path) -> None:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(place=0.84375, byte=0)  # the type of an input
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.integers(0, 255))
 def test_a_byte_that_is_wrong_is_no_traceback(tmp_path: Path, place: float, byte: int) -> None:
     text = """g (float[2,8] x, bool c) => (float[m,k] y) <float[8,4] w, int64[2] s = {4, 2}> {

@@ -18,18 +18,21 @@ model and its likelihood); Krause, Singh, Guestrin: Near-optimal sensor placemen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 
 from hw_cost_models.device import device_names, load_device
 from hw_cost_models.errors import HardwareCostError, MeasurementError
+from hw_cost_models.graph import Kind
 from hw_cost_models.roofline import RooflineModel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import networkx as nx
+
+    from hw_cost_models.roofline import GroupCost
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -48,14 +51,23 @@ _VAGUE = 3.0
 """Standard deviation of the logarithms of a², b² and s² in their priors: a factor of 20 either way."""
 
 
-def known_by_roofline(graphs: Sequence[nx.DiGraph]) -> Array:
-    """(networks, devices): log milliseconds on every device whose profile comes with the package.
+def known_by_roofline(graphs: Sequence[nx.DiGraph]) -> tuple[Array, Array]:
+    """What is known of networks that have never run anywhere, from their graphs (`trace`, `read_onnx`).
 
-    What is known of networks that have never run anywhere, from their graphs of operators (`trace`,
-    `read_onnx`); to be given to `Adapter.fit`.
+    (networks, devices): log milliseconds on every device whose profile comes with the package, and (networks,
+    kinds of operators): the share of the time that each kind takes there, on average. Where a device is
+    slower at one kind than its roofline says, the logarithm of a latency rises by about that share of it.
+    Both are to be given to `Adapter.fit`.
     """
     models = [RooflineModel(device) for device in map(load_device, device_names()) if device.roofline]
-    return np.log([[model.graph_ms(graph) for model in models] for graph in graphs])
+    spent = np.array([[_by_kind(model.operators(graph)) for model in models] for graph in graphs])
+    totals = spent.sum(axis=-1)
+    return np.log(totals), (spent / totals[..., None]).mean(axis=1)
+
+
+def _by_kind(groups: Sequence[GroupCost]) -> list[float]:
+    """Milliseconds."""
+    return [sum(group.latency_ms for group in groups if group.kind == kind) for kind in get_args(Kind)]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from hw_cost_models.adaptation import Adapter, _least_known, _posterior, known_by_roofline
-from hw_cost_models.device import Figure, Roofline, device_names, load_device
+from hw_cost_models.device import Figure, Roofline, Share, device_names, load_device
 from hw_cost_models.errors import HardwareCostError, MeasurementError
 from hw_cost_models.roofline import RooflineModel
 from hw_cost_models.trace import trace
@@ -148,26 +148,29 @@ def test_columns_that_never_vary_are_passed_over() -> None:
     np.testing.assert_allclose(np.abs(Adapter.fit(constant).components), np.abs(Adapter.fit(logs).components))
 
 
+def _figure(value: float) -> Figure:
+    return Figure(value=value, source="made up")
+
+
 def test_what_rooflines_say_is_enough_for_a_machine_unlike_any_of_them() -> None:
-    """One that runs at other rates than every profile, on networks of which the widths are free."""
-    rng = np.random.default_rng(0)
-    x = torch.ones(64, 32)
+    """One whose elementwise operators are slow for all else that it can do."""
+    rng, x = np.random.default_rng(0), torch.ones(64, 32)
     graphs = [
         trace(nn.Sequential(nn.Linear(32, width), *[nn.Tanh()] * depth, nn.Linear(width, 32)), (x,))
-        for width, depth in zip(
-            rng.integers(8, 4096, 40).tolist(), rng.integers(1, 30, 40).tolist(), strict=True
-        )
+        for width, depth in rng.integers((256, 1), (4096, 8), size=(40, 2)).tolist()
     ]
-    known = known_by_roofline(graphs)
+    known, shares = known_by_roofline(graphs)
     assert known.shape == (40, sum(load_device(name).roofline is not None for name in device_names()))
-
-    def figure(value: float) -> Figure:
-        return Figure(value=value, source="made up")
-
-    rates = Roofline(peak_gflops={"float32": figure(3)}, bandwidth_gb_s=figure(20), overhead_us=figure(200))
+    np.testing.assert_allclose(shares.sum(axis=1), 1)
+    rates = Roofline(
+        peak_gflops={"float32": _figure(30)},
+        bandwidth_gb_s=_figure(20),
+        overhead_us=_figure(20),
+        share_of_peak={"elementwise": Share(value=0.2, source="made up")},
+    )
     model = RooflineModel(load_device("raspberry-pi-5").model_copy(update={"roofline": rates}))
     truth = np.array([model.graph_ms(graph) for graph in graphs])
-    adapter = Adapter.fit(known)
+    adapter = Adapter.fit(known, shares)
     chosen = adapter.choose(10)
     assert np.median(np.abs(adapter.adapt(chosen, truth[chosen]).latency_ms / truth - 1)) < 0.1
 

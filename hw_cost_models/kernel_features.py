@@ -23,17 +23,17 @@ def expected_ms(kernel: Kernel, roofline: Roofline, weights_stay: bool) -> float
     return max(arithmetic, tensors + weights) + roofline.overhead_us.value * 1e-3
 
 
-def features(kernel: Kernel, expected: float, network_bytes: int) -> list[float]:
+def features(kernel: Kernel, expected: float, on_chip: float) -> list[float]:
     """Logarithms of counts, 0 where a kernel has no such dimension; the same columns for every kernel.
 
-    `network_bytes` are all weights of the network: where they are many, caches lose those of the kernel.
+    `expected` are its milliseconds by roofline, `on_chip` those with all of its weights on the chip.
     """
     elements = math.prod(kernel.shape)
     moved = kernel.tensor_bytes + kernel.weight_bytes
     common = [
         *(math.log(expected), _log(kernel.flops), _log(kernel.tensor_bytes), _log(kernel.weight_bytes)),
         *(_log(kernel.flops) - _log(moved), _log(elements), _log(kernel.shape[-1] if kernel.shape else 1)),
-        *(float(len(kernel.shape)), float(len(kernel.input_shapes)), _log(network_bytes)),
+        *(float(len(kernel.shape)), float(len(kernel.input_shapes)), math.log(expected / on_chip)),
     ]
     return common + _of_a_convolution(kernel) + _of_a_product(kernel) + _of_tensors(kernel, elements)
 

@@ -72,9 +72,9 @@ class Samples:
         for number, network in enumerate(networks):
             stay = cache is not None and network.weight_bytes <= cache.value * 1e6
             for kernel, repeats in Counter(network.kernels).items():
-                expected = expected_ms(kernel, roofline, stay)
+                expected, on_chip = (expected_ms(kernel, roofline, on) for on in (stay, True))
                 family = next(i for i, kinds in enumerate(_FAMILIES) if kernel.kind in kinds)
-                described = features(kernel, expected, network.weight_bytes)
+                described = features(kernel, expected, on_chip)
                 rows.append((repeats, number, family, kernel.operator, expected, described))
         return cls(*map(np.array, zip(*rows, strict=True)))
 

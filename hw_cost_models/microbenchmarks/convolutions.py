@@ -187,6 +187,17 @@ def reordering(network: Network, rng: np.random.Generator) -> None:
         network.add("Neg")
 
 
+def large_images(network: Network, rng: np.random.Generator) -> None:
+    """The first layers of large networks: ten times the work of the others."""
+    while True:
+        before, after, side = between(rng, 16, 256, 16), between(rng, 32, 256, 16), between(rng, 28, 224)
+        if 2e8 < 2 * 9 * before * after * side**2 < 10 * MOST_FLOPS and after * side**2 < 4 * MOST_ELEMENTS:
+            break
+    network.input(1, before, side, side)
+    convolve(network, before, after, 3)
+    network.add("Relu")
+
+
 def large_weights(network: Network, rng: np.random.Generator) -> None:
     """More weights than caches hold, on small feature maps."""
     side = between(rng, 3, 7)

@@ -33,9 +33,9 @@ def linear(network: Network, rng: np.random.Generator) -> None:
 
 
 def large_weights(network: Network, rng: np.random.Generator) -> None:
-    """More weights than caches hold, on one row or a few."""
+    """More weights than caches hold, on one row or many."""
     width = between(rng, 2048, 4096, 64)
-    network.input(between(rng, 1, 16), width)
+    network.input(between(rng, 1, 128), width)
     for _ in range(-(-9 * MOST_ELEMENTS // width**2)):
         network.add("Gemm", network.last, network.weight(width, width), network.weight(width), transB=1)
         network.add("Relu")

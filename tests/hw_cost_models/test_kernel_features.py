@@ -47,21 +47,21 @@ def _logs(*counts: float) -> list[float]:
 
 def test_dimensions_of_convolutions() -> None:
     images, shape = (2, 32, 10, 12), (2, 64, 5, 6)
-    grouped = features(_kernel("Conv", "convolution", 1, (images, (64, 8, 3, 3)), shape), 1.0, 0)
+    grouped = features(_kernel("Conv", "convolution", 1, (images, (64, 8, 3, 3)), shape), 1.0, 1.0)
     found = grouped[10:18]
     assert found[:6] == _logs(2, 8, 64 / 4, 4, 9, 30)
     assert found[6] == pytest.approx(math.log(121) - math.log(31))
     transposed = _kernel("ConvTranspose", "convolution", 1, ((2, 32, 5, 6), (32, 16, 2, 2)), (2, 16, 10, 12))
-    assert features(transposed, 1.0, 0)[10:16] == _logs(2, 32, 16, 1, 4, 120)
+    assert features(transposed, 1.0, 1.0)[10:16] == _logs(2, 32, 16, 1, 4, 120)
 
 
 def test_dimensions_of_products() -> None:
     heads = Kernel(
         "MatMul", "matmul", "float32", 2.0 * 6 * 5 * 7 * 11, 1, 0, ((6, 5, 11), (6, 11, 7)), (6, 5, 7)
     )
-    assert features(heads, 1.0, 0)[18:22] == _logs(5, 7, 11, 6)
+    assert features(heads, 1.0, 1.0)[18:22] == _logs(5, 7, 11, 6)
     layer = Kernel("MatMul", "matmul", "float32", 2.0 * 30 * 7 * 11, 1, 9, ((6, 5, 11), (11, 7)), (6, 5, 7))
-    assert features(layer, 1.0, 0)[18:22] == _logs(30, 7, 11, 1)
+    assert features(layer, 1.0, 1.0)[18:22] == _logs(30, 7, 11, 1)
 
 
 def test_every_kernel_has_the_same_columns() -> None:
@@ -71,5 +71,5 @@ def test_every_kernel_has_the_same_columns() -> None:
         _kernel("Softmax", "normalisation", 1, ((3, 4),), (3, 4)),
         _kernel("Shape", "movement", 0, (), ()),
     ]
-    lengths = {len(features(kernel, 1.0, 100)) for kernel in kernels}
+    lengths = {len(features(kernel, 1.0, 0.5)) for kernel in kernels}
     assert len(lengths) == 1

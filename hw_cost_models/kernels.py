@@ -19,13 +19,12 @@ from hw_cost_models.onnx_reader import Reader
 from hw_cost_models.onnxruntime_shapes import OptimisedShapes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import networkx as nx
 
     from hw_cost_models.graph import Kind, Shape
-    from hw_cost_models.onnx_file import File, Node
-    from hw_cost_models.onnx_values import Value
+    from hw_cost_models.onnx_file import File
 
 _BLOCKED = "com.microsoft.nchwc"
 _BLOCKED_KINDS: dict[str, Kind] = {
@@ -37,8 +36,6 @@ _BLOCKED_KINDS: dict[str, Kind] = {
     "Upsample": "elementwise",
 }
 """Of operators on channels in blocks; the rest of them copy."""
-_RECENT = 17
-"""A version of the standard that has every operator which those of ONNX Runtime stand for."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def kernels_of(path: Path, dimensions: Mapping[str, int] | None = None) -> Kerne
     DamagedFileError as `read_onnx` does.
     """
     file = optimised(path)
-    shapes = _Shapes(file, dimensions or {})
+    shapes = OptimisedShapes(file, dimensions or {})
     reader = Reader(file, shapes, "skip")
     values = shapes.inputs()
     for value in values.values():
@@ -117,22 +114,6 @@ def optimised(path: Path) -> File:
             reason = " ".join(str(error).split())
             raise HardwareCostError(f"{path}: ONNX Runtime does not load it: {reason}") from None
         return replace(read_file(target), path=path)
-
-
-class _Shapes(OptimisedShapes):
-    """ONNX Runtime's own operators follow a recent standard, whatever version the file is written in."""
-
-    def __init__(self, file: File, dimensions: Mapping[str, int]) -> None:
-        super().__init__(file, dimensions)
-        recent = {**file.opsets, "": max(_RECENT, file.opsets[""])}
-        self._recent = OptimisedShapes(replace(file, opsets=recent), dimensions)
-
-    def outputs(
-        self, node: Node, inputs: Sequence[Value | None], declared: Mapping[str, Any]
-    ) -> list[Value | None]:
-        if node.domain:
-            return self._recent.outputs(node, inputs, declared)
-        return super().outputs(node, inputs, declared)
 
 
 def _kernels(graph: nx.DiGraph) -> list[Kernel]:

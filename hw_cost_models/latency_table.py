@@ -6,9 +6,6 @@ the anchors when stored, multiplied by today's drift when given out.
 
 from __future__ import annotations
 
-import os
-import platform
-import re
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,11 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import platformdirs
-
+from hw_cost_models.cache import cache_path, keep
 from hw_cost_models.errors import DamagedFileError
 from hw_cost_models.export import export_many, feeds
-from hw_cost_models.files import digest, read_json, write_json
+from hw_cost_models.files import read_json
 from hw_cost_models.measure import Measurement, Timing, drift, measure
 from hw_cost_models.runtimes import RUNTIMES
 from hw_cost_models.structure import structure_key
@@ -81,7 +77,7 @@ class LatencyTable:
         self.drift = 1.0
         """How much slower the machine is today than on the day of the table."""
         self.warnings: list[str] = []
-        self.path = (cache or cache_folder()) / _file_name(device, self.dynamic)
+        self.path = cache_path("latency", device, cache, sorted(self.dynamic.items()))
         self._reference: dict[str, Timing] = {}
         self._entries: dict[str, _Entry] = {}
         self._load()
@@ -188,33 +184,5 @@ class LatencyTable:
                 for key, entry in self._entries.items()
             },
         }
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(self.path, value)
-        except OSError as error:  # what was measured still holds; only the next run has to measure again
+        if error := keep(self.path, value):
             self.warnings.append(f"{self.path}: the latency table could not be kept ({error.strerror})")
-
-
-def cache_folder() -> Path:
-    """$DNAS_CACHE_DIR, or the user's cache folder."""
-    return Path(os.environ.get("DNAS_CACHE_DIR") or platformdirs.user_cache_dir("dnas"))
-
-
-def _file_name(device: Device, dynamic: Mapping[int, str]) -> str:
-    """One file for everything that makes timings incomparable."""
-    version = RUNTIMES[device.runtime].version()
-    identity = (
-        *(device.name, device.runtime, device.provider, device.threads, version),
-        *(platform.machine(), _processor(), sorted(dynamic.items())),
-    )
-    readable = re.sub(r"[^\w.-]", "_", f"{device.name}-{device.threads}-{device.runtime}-{version}")
-    return f"latency-{readable}-{digest(repr(identity).encode())[:8]}.json"
-
-
-def _processor() -> str:
-    """The processor's name: a cache folder may be shared by different machines."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith("model name")), platform.processor())

@@ -12,12 +12,13 @@ _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
 
 
 def processor() -> str:
-    """The processor's name: files that hold measurements may be shared by different machines."""
+    """The processor's name where Linux tells it, as it does not of ARM's; else what Python knows."""
     try:
-        lines = _CPUINFO.read_text().splitlines()
+        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return platform.processor()
-    return next((line for line in lines if line.startswith("model name")), platform.processor())
+        lines = []
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine() or "an unknown processor")
 
 
 def cache_bytes(caches: Path = _CACHES) -> int | None:

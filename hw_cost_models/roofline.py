@@ -105,7 +105,7 @@ class RooflineModel:
         graph = trace(*item)
         latency = self.graph_ms(graph)
         spent = 0.0 if self.device.energy is None else energy_mj(graph, self.device, latency)
-        return replace(static_cost(*item), latency_ms=latency, energy_mj=spent)
+        return replace(static_cost(*item, graph), latency_ms=latency, energy_mj=spent)
 
     def _cost(self, graph: nx.DiGraph, group: Group, moved: Traffic) -> GroupCost:
         rate = self.roofline.bytes_per_ms

@@ -7,19 +7,17 @@ each kind of kernel has its share of it.
 
 from __future__ import annotations
 
-import platform
-import re
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from hw_cost_models.cache import cache_path, keep
 from hw_cost_models.device import Figure, Roofline, Share
 from hw_cost_models.errors import DamagedFileError, DeviceError
-from hw_cost_models.files import digest, read_json, write_json
-from hw_cost_models.latency_table import cache_folder
-from hw_cost_models.machine import cache_bytes, processor
+from hw_cost_models.files import read_json
+from hw_cost_models.machine import cache_bytes
 from hw_cost_models.measure import measure
 from hw_cost_models.probes import probes
 from hw_cost_models.runtimes import RUNTIMES
@@ -50,11 +48,11 @@ def self_calibrated(device: Device, cache: Path | None = None, progress: Progres
             f"device {device.name!r} is not this machine and cannot measure itself here; "
             "use device 'local' on that machine, or the figures of its profile"
         )
-    path = (cache or cache_folder()) / _file_name(device)
+    path = cache_path("roofline", device, cache)
     roofline = _kept(path)
     if roofline is None:
         roofline = _measured(device, progress)
-        _keep(path, roofline)
+        keep(path, {"format": _FORMAT, "roofline": roofline.model_dump(exclude_none=True)})
     return device.model_copy(update={"roofline": roofline})
 
 
@@ -108,25 +106,9 @@ def roofline_of(
     )
 
 
-def _file_name(device: Device) -> str:
-    """One file for everything that makes rates incomparable."""
-    version = RUNTIMES[device.runtime].version()
-    identity = (device.runtime, device.provider, device.threads, version, platform.machine(), processor())
-    readable = re.sub(r"[^\w.-]", "_", f"{device.threads}-{device.runtime}-{version}")
-    return f"roofline-{readable}-{digest(repr(identity).encode())[:8]}.json"
-
-
 def _kept(path: Path) -> Roofline | None:
     try:
         value = read_json(path)
         return Roofline.model_validate(value["roofline"]) if value["format"] == _FORMAT else None
     except (OSError, DamagedFileError, KeyError, ValidationError):
         return None  # as good as none: seconds make it again
-
-
-def _keep(path: Path, roofline: Roofline) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"format": _FORMAT, "roofline": roofline.model_dump(exclude_none=True)})
-    except OSError:
-        pass  # what was measured holds all the same; only the next process has to measure again

@@ -54,14 +54,14 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...], unknown: Unknown = "err
             raise _refusal(module, inputs, error) from error
 
 
-def static_cost(module: nn.Module, inputs: tuple[Tensor, ...]) -> Cost:
-    """Everything but the latency, which stays 0.
+def static_cost(module: nn.Module, inputs: tuple[Tensor, ...], graph: nx.DiGraph | None = None) -> Cost:
+    """Everything but the latency, which stays 0. `graph` is what `trace` gave, where it has been traced.
 
     `parameters` are the non-zero ones; of a tensor that is zero throughout all, since it is one that training
     has not reached yet, such as a bias. A submodule that has a method `nonzero_parameters() -> int` is asked
     instead of having its own parameters counted: one that masks its weights in the forward knows better.
     """
-    graph = trace(module, inputs)
+    graph = graph if graph is not None else trace(module, inputs)
     return Cost(
         flops=float(sum(flops for _, flops in graph.nodes.data("flops"))),
         weight_bytes=graph.graph["weight_bytes"],

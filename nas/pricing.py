@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from hw_cost_models.cache import cache_folder
 from hw_cost_models.export_cache import ExportCache
 from hw_cost_models.kit.latency_file import KitModel, read_latency
-from hw_cost_models.latency_table import LatencyTable, cache_folder
+from hw_cost_models.latency_table import LatencyTable
 from hw_cost_models.roofline import RooflineModel
 from hw_cost_models.structure import structure_key
 from hw_cost_models.trace import static_cost

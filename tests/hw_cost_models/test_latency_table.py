@@ -12,7 +12,7 @@ from torch import nn
 
 from hw_cost_models import latency_table
 from hw_cost_models.device import load_device
-from hw_cost_models.latency_table import LatencyTable, cache_folder
+from hw_cost_models.latency_table import LatencyTable
 from hw_cost_models.measure import Measurement, Timing
 
 if TYPE_CHECKING:
@@ -187,13 +187,6 @@ def test_one_file_for_each_thing_that_makes_timings_incomparable(tmp_path: Path)
         for dynamic in ({0: "batch"}, {0: "batch", 1: "length"})
     }
     assert len(paths) == 4
-
-
-def test_the_cache_folder_can_be_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DNAS_CACHE_DIR", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("DNAS_CACHE_DIR")
-    assert cache_folder().name == "dnas"
 
 
 def test_for_real(examples: dict[str, Item], tmp_path: Path) -> None:

@@ -14,35 +14,10 @@ from torch import nn
 from hw_cost_models.errors import DamagedFileError, HardwareCostError
 from hw_cost_models.export import export_onnx
 from hw_cost_models.onnxruntime_peak import onnxruntime_memory
-from hw_cost_models.runtimes.process import Network, arena_and_resident
+from tests.hw_cost_models.onnx_files import arena, save
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-_MS = "com.microsoft"
-
-
-def _arena(path: Path, **inputs: np.ndarray) -> int:
-    return arena_and_resident(Network(path.name, path, inputs), threads=1)[0]
-
-
-def _save(
-    folder: Path, nodes: list[onnx.NodeProto], shape: list[int], opset: int = 20, **weights: np.ndarray
-) -> Path:
-    """A file that takes x and returns the size of what its last node makes."""
-    size = helper.make_node("Size", [nodes[-1].output[0]], ["y"])
-    graph = helper.make_graph(
-        [*nodes, size],
-        "graph",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.INT64, [])],
-        [numpy_helper.from_array(array, name) for name, array in weights.items()],
-    )
-    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(_MS, 1)]
-    path = folder / "model.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
-    return path
 
 
 @pytest.mark.measured
@@ -58,7 +33,7 @@ def test_free_dimensions_to_the_byte(tmp_path: Path, examples: dict[str, tuple[n
         output_names=["logits"],
     )
     memory = onnxruntime_memory(path, {"batch": 3, "length": 200})
-    assert memory.arena_bytes == _arena(path, tokens=np.zeros((3, 200), np.int64))
+    assert memory.arena_bytes == arena(path, tokens=np.zeros((3, 200), np.int64))
     assert memory.input_bytes == 3 * 200 * 8
     assert memory.output_bytes == 3 * 200 * 32 * 4
     assert memory.weight_bytes >= sum(p.nbytes for p in examples["lm"][0].parameters())
@@ -79,9 +54,9 @@ def test_blocked_convolutions_and_a_residual_to_the_byte(tmp_path: Path) -> None
         helper.make_node("MaxPool", ["e"], ["f"], kernel_shape=[2, 2], strides=[2, 2]),
         helper.make_node("GlobalAveragePool", ["f"], ["g"]),
     ]
-    path = _save(tmp_path, nodes, [2, 3, 40, 40], **weights)
+    path = save(tmp_path, nodes, [2, 3, 40, 40], **weights)
     memory = onnxruntime_memory(path)
-    assert memory.arena_bytes == _arena(path, x=np.zeros((2, 3, 40, 40), np.float32))
+    assert memory.arena_bytes == arena(path, x=np.zeros((2, 3, 40, 40), np.float32))
     assert memory.weight_bytes >= sum(array.nbytes for array in weights.values())
 
 
@@ -100,7 +75,7 @@ def test_what_is_computed_while_loading_counts(tmp_path: Path) -> None:
         helper.make_node("Sqrt", ["u"], ["v"]),
         helper.make_node("MatMul", ["x", "v"], ["a"]),
     ]
-    path = _save(tmp_path, nodes, [4, 256], w=_floats(256, 256))
+    path = save(tmp_path, nodes, [4, 256], w=_floats(256, 256))
     memory = onnxruntime_memory(path)
     one = 256 * 256 * 4
     assert memory.weight_bytes == one
@@ -111,12 +86,12 @@ def test_what_is_computed_while_loading_counts(tmp_path: Path) -> None:
 def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(HardwareCostError, match=r"none\.onnx cannot be read"):
         onnxruntime_memory(tmp_path / "none.onnx")
-    whole = _save(tmp_path, _node("Exp", "x"), [4])
+    whole = save(tmp_path, _node("Exp", "x"), [4])
     cut = tmp_path / "cut.onnx"
     cut.write_bytes(whole.read_bytes()[:-9])
     with pytest.raises(DamagedFileError, match=r"cut\.onnx is no whole ONNX file"):
         onnxruntime_memory(cut)
-    unknown = _save(tmp_path, _node("Marvel", "x", "nowhere"), [4])
+    unknown = save(tmp_path, _node("Marvel", "x", "nowhere"), [4])
     with pytest.raises(HardwareCostError, match=r"model\.onnx: ONNX Runtime does not load it: .*nowhere"):
         onnxruntime_memory(unknown)
 

@@ -7,37 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper
 
 from hw_cost_models.onnxruntime_peak import onnxruntime_memory
-from hw_cost_models.runtimes.process import Network, arena_and_resident
+from tests.hw_cost_models.onnx_files import MS, arena, save
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_MS = "com.microsoft"
-
-
-def _arena(path: Path, **inputs: np.ndarray) -> int:
-    return arena_and_resident(Network(path.name, path, inputs), threads=1)[0]
-
-
-def _save(
-    folder: Path, nodes: list[onnx.NodeProto], shape: list[int], opset: int = 20, **weights: np.ndarray
-) -> Path:
-    """A file that takes x and returns the size of what its last node makes."""
-    size = helper.make_node("Size", [nodes[-1].output[0]], ["y"])
-    graph = helper.make_graph(
-        [*nodes, size],
-        "graph",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info("y", TensorProto.INT64, [])],
-        [numpy_helper.from_array(array, name) for name, array in weights.items()],
-    )
-    opsets = [helper.make_opsetid("", opset), helper.make_opsetid(_MS, 1)]
-    path = folder / "model.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=10), path)
-    return path
 
 
 def _node(operator: str, inputs: str, domain: str = "", **attributes: Any) -> list[onnx.NodeProto]:
@@ -76,10 +52,10 @@ def _floats(*shape: int) -> np.ndarray:
         ),
         (_node("LRN", "x", size=5), [1, 64, 16, 16], {}, 20),
         (_node("Softmax", "x", axis=1), [2, 256, 128], {}, 20),
-        (_node("BiasGelu", "x b", _MS), [2, 256, 128], {"b": _floats(128)}, 20),
+        (_node("BiasGelu", "x b", MS), [2, 256, 128], {"b": _floats(128)}, 20),
         (_node("Attention", "x x x", is_causal=1), [2, 4, 256, 32], {}, 23),
         (
-            _node("Attention", "x w b", _MS, num_heads=4),
+            _node("Attention", "x w b", MS, num_heads=4),
             [2, 256, 128],
             {"w": _floats(128, 384), "b": _floats(384)},
             20,
@@ -89,6 +65,6 @@ def _floats(*shape: int) -> np.ndarray:
 def test_what_kernels_work_in(
     tmp_path: Path, nodes: list[onnx.NodeProto], shape: list[int], weights: dict[str, np.ndarray], opset: int
 ) -> None:
-    path = _save(tmp_path, nodes, shape, opset, **weights)
-    measured = _arena(path, x=np.ones(shape, np.float32))
+    path = save(tmp_path, nodes, shape, opset, **weights)
+    measured = arena(path, x=np.ones(shape, np.float32))
     assert onnxruntime_memory(path).arena_bytes == pytest.approx(measured, rel=0.02)

@@ -6,8 +6,9 @@ import os
 import platform
 from pathlib import Path
 
+from hw_cost_models.machine import processor
+
 _BOARD = Path("/proc/device-tree/model")
-_PROCESSOR = Path("/proc/cpuinfo")
 
 
 def machine() -> dict[str, str | int]:
@@ -16,21 +17,14 @@ def machine() -> dict[str, str | int]:
     The name is the board's own, "Raspberry Pi 5 Model B Rev 1.0" say, where there is one, and else the
     processor's.
     """
-    processor = _processor()
+    named = processor()
     return {
-        "name": _text(_BOARD).strip("\0 \n") or processor,
-        "processor": processor,
+        "name": _text(_BOARD).strip("\0 \n") or named,
+        "processor": named,
         "cores": os.cpu_count() or 1,
         "architecture": platform.machine(),
         "system": f"{platform.system()} {platform.release()}",
     }
-
-
-def _processor() -> str:
-    """Boards of ARM processors have no model name there; then what Python knows."""
-    lines = _text(_PROCESSOR).splitlines()
-    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    return next(named, platform.processor() or platform.machine() or "an unknown processor")
 
 
 def _text(path: Path) -> str:

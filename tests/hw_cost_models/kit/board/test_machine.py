@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hw_cost_models import machine as hw_machine
 from hw_cost_models.kit.board import machine as module
 from hw_cost_models.kit.board.machine import machine
 
@@ -39,11 +40,11 @@ def test_name_and_processor(
     name: str,
     processor: str,
 ) -> None:
-    for attribute, content in (("_BOARD", board), ("_PROCESSOR", cpuinfo)):
+    for place, attribute, content in ((module, "_BOARD", board), (hw_machine, "_CPUINFO", cpuinfo)):
         path = tmp_path / attribute
         if content is not None:
             path.write_bytes(content)
-        monkeypatch.setattr(module, attribute, path)
+        monkeypatch.setattr(place, attribute, path)
     monkeypatch.setattr("platform.processor", lambda: "")
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     found = machine()

@@ -218,19 +218,32 @@ def device_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _PROFILES.glob("*.toml")))
 
 
-def load_device(name_or_path: str | Path) -> Device:
+def load_device(
+    name_or_path: str | Path,
+    *,
+    threads: int | None = None,
+    runtime: str | None = None,
+    provider: str | None = None,
+) -> Device:
     """A profile by its name, or from a file of one's own, recognised by its suffix.
 
     A `.toml` file is a profile; a `.json` file is what a kit measured, and stands for the device it was on.
-    Raises DeviceError, in one line, for an unknown name and for a file that is absent, damaged or incomplete.
+    The rest asks for another number of threads, runtime or provider than the profile's. Raises DeviceError,
+    in one line, for an unknown name, a file that is absent, damaged or incomplete, and what it cannot be.
     """
-    path = Path(name_or_path)
+    found = _loaded(Path(name_or_path))
+    if threads is not None:
+        found = found.with_threads(threads)
+    return found.with_runtime(runtime or found.runtime, provider) if runtime or provider else found
+
+
+def _loaded(path: Path) -> Device:
     if path.suffix == ".json":
         from hw_cost_models.kit.latency_file import read_latency
 
         return read_latency(path).device
     if path.suffix != ".toml":
-        path = _PROFILES / f"{_known(str(name_or_path))}.toml"
+        path = _PROFILES / f"{_known(str(path))}.toml"
     try:
         return Device.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:

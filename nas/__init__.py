@@ -25,8 +25,8 @@ if TYPE_CHECKING:
         NasError,
         VerificationError,
     )
-    from nas.phases import Result, resume, search
     from nas.settings import PRESETS, Effort
+    from nas.start import Result, resume, search
     from nas.supernet import Supernet
 
 _HOME = {
@@ -42,12 +42,12 @@ _HOME = {
     "NasError": "errors",
     "PRESETS": "settings",
     "Problem": "discretise",
-    "Result": "phases",
+    "Result": "start",
     "Scores": "discretise",
     "Supernet": "supernet",
     "VerificationError": "errors",
-    "resume": "phases",
-    "search": "phases",
+    "resume": "start",
+    "search": "start",
 }
 
 __all__ = [

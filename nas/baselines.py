@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from nas.cost_table import FILLS
@@ -12,8 +13,9 @@ from nas.discretise import Scores
 from search_spaces import Architecture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from nas.bench import Benches
     from nas.budget import Budget
     from nas.cost_table import CostTable
 
@@ -64,3 +66,44 @@ def _uniform(table: CostTable) -> Iterator[Architecture]:
             if outer is None or taken.get(outer[0]) == outer[1]:
                 taken[path] = option[options]
         yield Architecture(taken)
+
+
+def drawn_baselines(
+    table: CostTable,
+    budget: Budget,
+    count: int,
+    generator: torch.Generator,
+    shared_losses: Callable[[list[Architecture]], list[float]],
+    benches: Benches | None,
+) -> dict[str, Any]:
+    """Random architectures, the best of them, the uniform one and the largest, scored in shared weights.
+
+    All but the random ones are measured, where the device is here; by name, as plain JSON.
+    """
+    drawn = random_architectures(table, budget, count, generator)
+    named = {"uniform": uniform_architecture(table, budget), "largest": table.dearest()}
+    others = {name: a for name, a in named.items() if a is not None}
+    architectures = [*drawn, *others.values()]
+    losses = shared_losses(architectures)
+    entries: list[dict[str, Any]] = [
+        {"architecture": dict(a), "predicted": table.figures(a), "shared_loss": loss}
+        for a, loss in zip(architectures, losses, strict=True)
+    ]
+    random = entries[: len(drawn)]
+    best = {"best_random": random[int(np.argmin(losses[: len(random)]))]} if random else {}
+    rivals = {**best, **dict(zip(others, entries[len(drawn) :], strict=True))}
+    return {"random": random, **_with_measurements(rivals, benches)}
+
+
+def _with_measurements(
+    rivals: dict[str, dict[str, Any]], benches: Benches | None
+) -> dict[str, dict[str, Any]]:
+    if benches is None:
+        return {name: {**entry, "measured": None} for name, entry in rivals.items()}
+    architectures = [Architecture(entry["architecture"]) for entry in rivals.values()]
+    figures = benches.architectures(list(dict.fromkeys(architectures)), seed=0)
+    measured = dict(zip(dict.fromkeys(architectures), figures, strict=True))
+    return {
+        name: {**entry, "measured": measured[architecture]}
+        for (name, entry), architecture in zip(rivals.items(), architectures, strict=True)
+    }

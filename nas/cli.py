@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from nas import cost_cli, kit_cli
+from nas.cli_runs import bar, close, console, exit_with, open_run, space_and_task, text_task
 from nas.options import (
     BATCH,
     DEVICE,
@@ -38,12 +38,6 @@ from nas.options import (
     ThreadsOption,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from nas.run import Run
-    from search_spaces import SearchSpace, Task
-
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
@@ -54,7 +48,6 @@ app = typer.Typer(
     Start with [bold]nas search[/]: every option has a default.""",
     epilog="Exit codes: 0 done, 2 bad input, 3 infeasible budget, 4 verification failed, 1 anything else.",
 )
-console = Console()
 
 app.command()(cost_cli.cost)
 app.command()(cost_cli.devices)
@@ -144,9 +137,9 @@ def search(
         show_place(console, where, budget)
     if context is not None and budget.kinds == ("forward",):
         raise typer.BadParameter("--context needs one of --prefill-ms, --decode-ms, --state-mb to be limited")
-    built, task = space_named(space), _task(data, length)
+    built, task = space_named(space), text_task(data, length)
     path = out or _next_run()
-    with _bar() as bar:
+    with bar() as shown:
         result = nas.search(
             built,
             task,
@@ -164,9 +157,9 @@ def search(
             schedule=schedule.value,
             seed=seed,
             data=None if data is None else str(data.resolve()),
-            progress=bar,
+            progress=shown,
         )
-    _close(result.summary, result.path)
+    close(result.summary, result.path)
 
 
 @app.command()
@@ -174,11 +167,11 @@ def resume(run: RunArgument) -> None:
     """Go on with a search that was stopped, crashed or killed."""
     import nas
 
-    opened = _open(run)
-    space, task = _space_and_task(opened)
-    with _bar() as bar:
-        result = nas.resume(run, space, task, progress=bar)
-    _close(result.summary, result.path)
+    opened = open_run(run)
+    space, task = space_and_task(opened)
+    with bar() as shown:
+        result = nas.resume(run, space, task, progress=shown)
+    close(result.summary, result.path)
 
 
 @app.command()
@@ -188,8 +181,8 @@ def export(
     """Write the winner's ONNX file again, checked against PyTorch."""
     from nas.after import export_again
 
-    opened = _open(run)
-    parity = export_again(opened, _space_and_task(opened)[0], out)
+    opened = open_run(run)
+    parity = export_again(opened, space_and_task(opened)[0], out)
     console.print(f"{out}   largest difference from PyTorch {parity.max_difference:.1e}", highlight=False)
 
 
@@ -199,10 +192,10 @@ def verify(run: RunArgument) -> None:
     from nas.after import verify_again
     from nas.terminal import verdict_table
 
-    opened = _open(run)
-    result = verify_again(opened, _space_and_task(opened)[0])
+    opened = open_run(run)
+    result = verify_again(opened, space_and_task(opened)[0])
     console.print(verdict_table(result))
-    _exit_with(result["verdict"])
+    exit_with(result["verdict"])
 
 
 @app.command()
@@ -210,29 +203,8 @@ def report(run: RunArgument, out: Annotated[Path, typer.Option(help="Where to wr
     """Write the page of a run again; of an unfinished run, as far as it got."""
     from nas.outcome import write_report
 
-    write_report(_open(run), out)
+    write_report(open_run(run), out)
     console.print(str(out), highlight=False)
-
-
-def _task(data: Path | None, length: int) -> Task:
-    from search_spaces import ByteText
-
-    return ByteText(data, length)
-
-
-def _open(path: Path) -> Run:
-    from nas.run import Run
-
-    return Run.open(
-        path, lambda message: console.print(f"[yellow]note[/]  {escape(message)}", highlight=False)
-    )
-
-
-def _space_and_task(run: Run) -> tuple[SearchSpace, Task]:
-    from search_spaces.catalogue import space_named
-
-    data = run.config["data"]
-    return space_named(run.config["space"]), _task(data and Path(data), run.config["workload"]["length"])
 
 
 def _next_run() -> Path:
@@ -240,27 +212,6 @@ def _next_run() -> Path:
     while (path := Path("runs") / str(number)).exists():
         number += 1
     return path
-
-
-@contextmanager
-def _bar() -> Iterator[Any]:
-    from nas.terminal import Bar
-
-    with Bar(console) as bar:
-        yield bar
-
-
-def _close(summary: dict[str, Any], path: Path) -> None:
-    from nas.terminal import show
-
-    show(console, summary, path)
-    _exit_with(summary["verdict"])
-
-
-def _exit_with(verdict: str) -> None:
-    """A budget that was not shown to hold is a failure, for whoever calls this from a script."""
-    if verdict in ("over", "undecided"):
-        raise typer.Exit(4)
 
 
 def main() -> None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from nas.options import (
+    LOCAL,
     BatchOption,
     DeviceOption,
     JsonOption,
     KindName,
     LengthOption,
     ProviderOption,
-    RuntimeName,
     RuntimeOption,
     SpaceOption,
     StatisticName,
@@ -88,31 +89,22 @@ def cost(
     """
     from hw_cost_models.device import device_names, load_device
 
+    asked = partial(load_device, threads=threads, runtime=runtime and runtime.value, provider=provider)
     if target is None:
         if all_devices or dim or skip_unknown or learned:
             raise typer.BadParameter(
                 "--all-devices, --dim, --skip-unknown and --learned are for a file or a module"
             )
-        profile = _here_as_asked(load_device(device), threads, runtime, provider)
-        _print_space(_priced(space, profile, batch, length, kind.value, statistic.value), as_json)
+        _print_space(_priced(space, asked(device), batch, length, kind.value, statistic.value), as_json)
         return
     from hw_cost_models.subject import graph_of
 
     dimensions = {"batch": batch, "length": length, **_dimensions(dim or [])}
     graph = graph_of(target, dimensions, "skip" if skip_unknown else "error")
-    profiles = [load_device(name) for name in (device_names() if all_devices else [device])]
-    asked = [_here_as_asked(p, threads, runtime, provider) if p.here else p for p in profiles]
-    prediction = _learned(target, dimensions, asked[0]) if learned else None
-    _print_network(target, [_breakdown(graph, profile) for profile in asked], prediction, as_json)
-
-
-def _here_as_asked(
-    profile: Device, threads: int | None, runtime: RuntimeName | None, provider: str | None
-) -> Device:
-    profile = profile.with_threads(threads or profile.threads)
-    if runtime or provider:
-        return profile.with_runtime(runtime.value if runtime else profile.runtime, provider)
-    return profile
+    elsewhere = [load_device(name) for name in device_names() if name != LOCAL] if all_devices else []
+    profiles = [*elsewhere, asked(LOCAL if all_devices else device)]
+    prediction = _learned(target, dimensions, profiles[0]) if learned else None
+    _print_network(target, [_breakdown(graph, profile) for profile in profiles], prediction, as_json)
 
 
 def _dimensions(given: list[str]) -> dict[str, int]:

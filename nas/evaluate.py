@@ -13,6 +13,7 @@ from search_spaces import Architecture, Mixture, Task, bind
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from nas.progress import Progress
     from search_spaces.space import Batch
 
 
@@ -29,3 +30,19 @@ def shared_loss(
 ) -> float:
     """Loss of an architecture with the supernet's shared weights."""
     return evaluate(bind(network, Mixture.of(architecture)), task, batches)
+
+
+def shared_losses(
+    network: nn.Module,
+    architectures: Sequence[Architecture],
+    task: Task,
+    batches: Sequence[Batch],
+    progress: Progress,
+) -> list[float]:
+    """The same of many."""
+    losses = []
+    progress.start(len(architectures))
+    for architecture in architectures:
+        losses.append(shared_loss(network, architecture, task, batches))
+        progress.advance()
+    return losses

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from nas.cli_runs import console, exit_with, open_run, space_and_task
 from nas.options import BatchOption, LengthOption, RunArgument, SpaceOption  # noqa: TC001  # typer reads them
 
 app = typer.Typer(
@@ -40,7 +41,6 @@ def make(
     [dim]nas kit make --space hybrid-lm --out kit.zip[/]
     """
     from hw_cost_models.cost import Workload
-    from nas.cli import console
     from nas.kit import make as make_kit
     from nas.terminal import Bar
     from search_spaces.catalogue import space_named
@@ -67,11 +67,10 @@ def pack(
     run: RunArgument, out: Annotated[Path, typer.Option(help="Where to write it.")] = Path("winner.zip")
 ) -> None:
     """Write the winner with its inputs in one file for the board: needed where the search limits decoding."""
-    from nas.cli import _open, _space_and_task, console
     from nas.kit_verdict import pack_winner
 
-    opened = _open(run)
-    pack_winner(opened, _space_and_task(opened)[0], out)
+    opened = open_run(run)
+    pack_winner(opened, space_and_task(opened)[0], out)
     console.print(
         f"{out}   run `python measure.py --verify {out.name}` on the board", highlight=False, soft_wrap=True
     )
@@ -85,11 +84,10 @@ def verify(
     ],
 ) -> None:
     """Close a run by what the board measured of its winner: target, predicted, measured."""
-    from nas.cli import _exit_with, _open, _space_and_task, console
     from nas.kit_verdict import close
     from nas.terminal import verdict_table
 
-    opened = _open(run)
-    result = close(opened, _space_and_task(opened)[0], answer)
+    opened = open_run(run)
+    result = close(opened, space_and_task(opened)[0], answer)
     console.print(verdict_table(result))
-    _exit_with(result["verdict"])
+    exit_with(result["verdict"])

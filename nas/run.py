@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,8 @@ from nas.errors import BadInputError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from nas.progress import Progress
 
 Warn = Callable[[str], None]
 
@@ -96,6 +100,22 @@ class Run:
         """Every loop's lines, loops in the order in which they began."""
         files = sorted((self.path / "trajectory").glob("*.jsonl"), key=lambda file: file.name)
         return [line for file in files for line in _read_lines(file)]
+
+    @contextmanager
+    def phase(self, title: str, progress: Progress) -> Iterator[None]:
+        """Announces a phase and adds its seconds to the run's, which a resumed run has from before."""
+        progress.phase(title)
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            timings = self.timings()
+            timings[title] = timings.get(title, 0.0) + time.monotonic() - began
+            write_json(self.path / "timings.json", timings)
+
+    def timings(self) -> dict[str, float]:
+        """Seconds by phase."""
+        return self.read("timings.json") if self.holds("timings.json") else {}
 
     def _trajectory(self, loop: str) -> Path:
         (self.path / "trajectory").mkdir(exist_ok=True)

@@ -135,7 +135,7 @@ class Settings:
 
     def profile(self) -> Device:
         """The device as it was asked for."""
-        return load_device(self.device).with_threads(self.threads).with_runtime(self.runtime, self.provider)
+        return load_device(self.device, threads=self.threads, runtime=self.runtime, provider=self.provider)
 
     @property
     def workloads(self) -> tuple[Workload, ...]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nas.budget import Budget
 from nas.controllers import Controller, Gumbel
+from nas.discretise import Scores
 from search_spaces import Mixture, auxiliary, bind, choices, parents
 
 if TYPE_CHECKING:
@@ -57,6 +58,18 @@ class Supernet(nn.Module):
     def alphas(self) -> dict[str, Tensor]:
         """The architecture parameters by choice path."""
         return {path: self.alpha[_key(path)] for path in self.options}
+
+    def log_probabilities(self) -> Scores:
+        """What the controller learnt, as scores: the best architecture is its most probable one."""
+        return Scores(
+            {
+                (path, option): log_p
+                for path, alpha in self.alphas().items()
+                for option, log_p in zip(
+                    self.options[path], alpha.detach().double().log_softmax(0).tolist(), strict=True
+                )
+            }
+        )
 
     def sample(self, generator: torch.Generator) -> Mixture:
         """This step's mixture, from the controller."""

@@ -32,6 +32,12 @@ class Training:
     seed: int
 
 
+@dataclass(frozen=True)
+class Trained:
+    network: nn.Module
+    losses: dict[str, float]
+
+
 def make_optimizer(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW(parameters, lr=learning_rate, betas=(0.9, 0.95), weight_decay=0.01)
 

@@ -203,7 +203,7 @@ def test_other_errors_that_are_understood(
     def fails(path: Path) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "_open", fails)
+    monkeypatch.setattr(cli, "open_run", fails)
     found, _, err = nas("report", "run", "--out", "out")
     assert found == code
     _assert_one_line(err, str(error))
@@ -213,7 +213,7 @@ def test_a_defect_keeps_its_traceback(nas: Nas, monkeypatch: pytest.MonkeyPatch)
     def fails(path: Path) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(cli, "_open", fails)
+    monkeypatch.setattr(cli, "open_run", fails)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         nas("report", "run", "--out", "out")
 
@@ -222,7 +222,7 @@ def test_control_c_says_how_to_go_on(nas: Nas, monkeypatch: pytest.MonkeyPatch) 
     def stopped(path: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_open", stopped)
+    monkeypatch.setattr(cli, "open_run", stopped)
     code, _, err = nas("resume", "run")
     assert code == 130
     assert "nas resume" in err
@@ -237,8 +237,8 @@ def test_the_verdict_is_the_exit_code(nas: Nas, monkeypatch: pytest.MonkeyPatch,
         "verification": {"verdicts": {"latency_ms": verdict}},
         "verdict": verdict,
     }
-    monkeypatch.setattr(cli, "_open", lambda path: None)
-    monkeypatch.setattr(cli, "_space_and_task", lambda run: (None, None))
+    monkeypatch.setattr(cli, "open_run", lambda path: None)
+    monkeypatch.setattr(cli, "space_and_task", lambda run: (None, None))
     monkeypatch.setattr(after, "verify_again", lambda run, space: result)
     code, out, _ = nas("verify", "run")
     assert code == (4 if verdict in ("over", "undecided") else 0)

@@ -13,7 +13,7 @@ from hw_cost_models.cost import Workload
 from nas import cli, kit_cli, kit_verdict
 from nas.budget import Budget
 from nas.errors import BadInputError
-from nas.phases import search
+from nas.start import search
 from search_spaces.catalogue import SPACES
 from search_spaces.errors import SearchSpaceError
 from tests.hw_cost_models.kit.conftest import start_bare

@@ -23,9 +23,9 @@ from nas import verify as verifying
 from nas.budget import Budget
 from nas.errors import BadInputError
 from nas.kit_verdict import close, pack_winner
-from nas.phases import resume, search
 from nas.report.headline import VERDICTS
 from nas.run import Run
+from nas.start import resume, search
 from nas.verify import verify
 from tests.nas.toys import EFFORT, ToyTask, toy_space
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import re
@@ -24,9 +23,10 @@ from nas.cost_table import CostTable
 from nas.errors import BadInputError, DivergedError, InfeasibleBudgetError, VerificationError
 from nas.export import Parity
 from nas.outcome import write_report
-from nas.phases import Result, resume, search
+from nas.phases import Phases
 from nas.progress import Silent
 from nas.run import Run, read_tensors
+from nas.start import Result, resume, search
 from search_spaces import Architecture, ByteText, Decoder, check, hybrid_lm, select
 from tests.nas.toys import EFFORT, Killed, ToyTask, same, toy_space
 
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from search_spaces import SearchSpace
-
-module = importlib.import_module(search.__module__)
 
 WORKLOAD = Workload(batch=1, length=32)
 ELSEWHERE = "raspberry-pi-5"
@@ -154,7 +152,7 @@ def test_the_page_names_the_run(result: Result) -> None:
 
 
 def test_a_finished_run_is_only_read(result: Result, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module._Search, "finish", lambda self: pytest.fail("searched again"))
+    monkeypatch.setattr(Phases, "finish", lambda self: pytest.fail("searched again"))
     again = resume(result.path, _text_space(), ByteText(length=32))
     assert again == result
 

@@ -1,0 +1,61 @@
+"""What the commands that work on runs share: opening them, showing progress, closing with a verdict."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from nas.run import Run
+    from search_spaces import SearchSpace, Task
+
+console = Console()
+
+
+def text_task(data: Path | None, length: int) -> Task:
+    from search_spaces import ByteText
+
+    return ByteText(data, length)
+
+
+def open_run(path: Path) -> Run:
+    from nas.run import Run
+
+    return Run.open(
+        path, lambda message: console.print(f"[yellow]note[/]  {escape(message)}", highlight=False)
+    )
+
+
+def space_and_task(run: Run) -> tuple[SearchSpace, Task]:
+    from search_spaces.catalogue import space_named
+
+    data = run.config["data"]
+    return space_named(run.config["space"]), text_task(data and Path(data), run.config["workload"]["length"])
+
+
+@contextmanager
+def bar() -> Iterator[Any]:
+    from nas.terminal import Bar
+
+    with Bar(console) as bar:
+        yield bar
+
+
+def close(summary: dict[str, Any], path: Path) -> None:
+    from nas.terminal import show
+
+    show(console, summary, path)
+    exit_with(summary["verdict"])
+
+
+def exit_with(verdict: str) -> None:
+    """A budget that was not shown to hold is a failure, for whoever calls this from a script."""
+    if verdict in ("over", "undecided"):
+        raise typer.Exit(4)

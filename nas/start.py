@@ -1,0 +1,137 @@
+"""Starting a search, and going on with one that was stopped."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from hw_cost_models.cost import Workload
+from hw_cost_models.device import load_device
+from hw_cost_models.errors import DeviceError
+from nas.controllers import CONTROLLERS
+from nas.errors import BadInputError, NasError
+from nas.outcome import write_report
+from nas.phases import Phases
+from nas.progress import Progress, Silent
+from nas.reproducible import reproducible
+from nas.run import Run
+from nas.settings import CONTEXT, PRESETS, Effort, Schedule, Settings
+from search_spaces import Architecture, SearchSpace, Task
+
+if TYPE_CHECKING:
+    from nas.budget import Budget, Statistic
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a search returns. `summary` is the content of result.json."""
+
+    path: Path
+    architecture: Architecture
+    verdict: str
+    summary: dict[str, Any]
+
+    @property
+    def onnx(self) -> Path:
+        return self.path / "winner.onnx"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+
+def search(
+    space: SearchSpace,
+    task: Task,
+    out: Path | str,
+    *,
+    budget: Budget | None = None,
+    device: str = "local",
+    threads: int | None = None,
+    runtime: str | None = None,
+    provider: str | None = None,
+    workload: Workload | None = None,
+    context: int = CONTEXT,
+    statistic: Statistic = "p50",
+    preset: str = "standard",
+    effort: Effort | None = None,
+    controller: str = "gumbel",
+    schedule: Schedule = "staged",
+    seed: int = 0,
+    data: str | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Searches `space` under `budget` (default: half of the dearest architecture's latency) into `out`.
+
+    `workload` is the forward that `latency_ms` and `memory_mb` are of; `prefill_ms`, `decode_ms` and
+    `state_mb` are those of a context of that many tokens. `effort` overrides the preset. `data` is only
+    stored, so that the command line can resume.
+
+    Raises BadInputError for values that cannot be used or an `out` that is not empty, InfeasibleBudgetError
+    before any training when nothing meets the budget, VerificationError when the exported file disagrees
+    with PyTorch. A measured miss is no error here: it is the result's verdict.
+    """
+    if preset not in PRESETS:
+        raise BadInputError(f"no preset {preset!r}; the presets are {', '.join(PRESETS)}")
+    if controller not in CONTROLLERS:
+        raise BadInputError(f"no controller {controller!r}; the controllers are {', '.join(CONTROLLERS)}")
+    profile = load_device(device, threads=threads, runtime=runtime, provider=provider)
+    settings = Settings(
+        space=space.name,
+        task=task.name,
+        data=data,
+        device=profile.latency_file.path if profile.latency_file else device,
+        threads=profile.threads,
+        runtime=profile.runtime,
+        provider=profile.provider,
+        workload=workload or Workload(),
+        statistic=statistic,
+        budget=budget,
+        context=context,
+        preset=preset,
+        effort=effort or PRESETS[preset],
+        controller=controller,
+        schedule=schedule,
+        seed=seed,
+        training_threads=torch.get_num_threads(),
+    )
+    progress = progress or Silent()
+    run = Run.create(Path(out), settings.to_dict(), progress.note)
+    try:
+        return go_on(run, space, task, progress)
+    except (NasError, DeviceError):
+        if not (run.path / "checkpoints").exists():  # it holds nothing: its name should do for another budget
+            shutil.rmtree(run.path)
+        raise
+
+
+def resume(out: Path | str, space: SearchSpace, task: Task, progress: Progress | None = None) -> Result:
+    """Goes on with the search in `out`; a finished one only returns its result.
+
+    Raises BadInputError when `out` holds no run, or one of another space or task.
+    """
+    progress = progress or Silent()
+    run = Run.open(Path(out), progress.note)
+    settings = Settings.from_dict(run.config)
+    for what, stored, given in (("space", settings.space, space.name), ("task", settings.task, task.name)):
+        if stored != given:
+            raise BadInputError(f"{out} is a run of {what} {stored!r}, not {given!r}")
+    return go_on(run, space, task, progress)
+
+
+def go_on(run: Run, space: SearchSpace, task: Task, progress: Progress) -> Result:
+    """All phases that the run has not finished, on a copy of the network: the one given stays as it is."""
+    settings = Settings.from_dict(run.config)
+    space = replace(space, network=copy.deepcopy(space.network))
+    with reproducible(settings.training_threads):
+        if not run.holds("result.json"):
+            Phases(run, space, task, settings, progress).finish()
+    if not run.holds("report.html"):
+        write_report(run, run.path / "report.html")
+    summary = run.read("result.json")
+    return Result(run.path, Architecture(summary["architecture"]), summary["verdict"], summary)

@@ -64,7 +64,7 @@ class Effort:
 
 
 _STANDARD = Effort(
-    supernet_steps=2400,
+    supernet_steps=2000,
     batch_size=4,
     architecture_steps=300,
     architecture_batch=8,

@@ -65,7 +65,8 @@ def additivity(again: bool) -> dict[str, str]:
             rows[f"latency, {label}"] = (
                 f"{r['networks']} networks: mean error {r['mean_error']:.1%}, "
                 f"within 10 %: {r['within_10_percent']:.0%}, "
-                f"tau {r['kendall']:.3f} (by FLOPs {r['kendall_flops']:.3f})"
+                f"tau {r['kendall']:.3f} (by FLOPs {r['kendall_flops']:.3f}, "
+                f"of measuring again {r['kendall_of_repeating']:.3f})"
             )
     return rows
 

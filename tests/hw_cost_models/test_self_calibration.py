@@ -103,7 +103,7 @@ def test_once_is_enough(calibrated: Device, folder: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(subject, "_measured", refuse)
     assert self_calibrated(load_device("local"), folder) == calibrated
-    (kept,) = folder.glob("roofline-1-onnxruntime-*.json")
+    (kept,) = folder.glob("roofline-local-1-onnxruntime-*.json")
     assert len([*folder.iterdir()]) == 1
     with pytest.raises(AssertionError, match="again"):
         self_calibrated(load_device("local").with_threads(2), folder)

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from hw_cost_models.cost import Workload
-from nas import cli, kit_cli, kit_verdict
+from nas import kit_cli, kit_verdict
 from nas.budget import Budget
 from nas.errors import BadInputError
 from nas.start import search
@@ -67,8 +67,8 @@ def test_there_and_back() -> None:
 
 def test_a_miss_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kit_verdict, "close", lambda *_: {**json.loads(MISSED), "verification": {}})
-    monkeypatch.setattr(cli, "_open", lambda _: None)
-    monkeypatch.setattr(cli, "_space_and_task", lambda _: (None, None))
+    monkeypatch.setattr(kit_cli, "open_run", lambda _: None)
+    monkeypatch.setattr(kit_cli, "space_and_task", lambda _: (None, None))
     assert "9.00" in _nas_kit("verify", "run", "verification.json", code=4)
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the processes that tests start
 torch.set_num_threads(1)
-# The same examples every time, so that a failure is the change's own; `--hypothesis-profile=search` seeks new ones.
+# The same examples every time: a failure is the change's own. `--hypothesis-profile=search` seeks new ones.
 settings.register_profile("search", deadline=None)
 settings.register_profile("same", deadline=None, derandomize=True)
 settings.load_profile("same")

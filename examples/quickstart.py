@@ -18,5 +18,5 @@ print(result.verdict, result.summary["measured"])
 print(dict(result.architecture))
 
 session = onnxruntime.InferenceSession(result.onnx)  # int64 tokens (batch, length) -> logits
-(logits,) = session.run(None, {"tokens": [list(b"def main(")]})
+(logits,) = session.run(None, {"input_ids": [list(b"def main(")]})
 print(bytes([int(logits[0, -1].argmax())]), "comes next; the page is", result.report)

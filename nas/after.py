@@ -9,12 +9,12 @@ from nas.bench import Benches
 from nas.budget import Budget
 from nas.environment import environment
 from nas.errors import BadInputError, VerificationError
-from nas.export import Parity, export_network, file_of
+from nas.export import Parity, export_decoder, export_network, export_prefill, file_of
 from nas.pricing import assembly_of
 from nas.run import Run, read_tensors
 from nas.settings import Settings
 from nas.verify import verify_all
-from search_spaces import Architecture, SearchSpace, finalised, select
+from search_spaces import Architecture, SearchSpace, Stateful, finalised, select
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,11 +25,22 @@ if TYPE_CHECKING:
     from hw_cost_models.cost import Kind
 
 
-def export_again(run: Run, space: SearchSpace, out: Path) -> Parity:
-    """Writes the trained winner to `out`. Raises BadInputError when the run is not finished."""
+def export_again(run: Run, space: SearchSpace, out: Path) -> dict[Path, Parity]:
+    """Writes the trained winner to `out`, and how well each file written agrees with PyTorch.
+
+    A language model leaves with its state: `<out>-prefill.onnx` and `<out>-decode.onnx` stand beside it. Raises
+    BadInputError when the run is not finished.
+    """
     result = run.read("result.json")
     workload = Settings.from_dict(run.config).workload
-    return export_network(_winner(run, space, result), space, (workload.batch, workload.length), out)
+    shape = workload.batch, workload.length
+    winner = _winner(run, space, result)
+    written = {out: export_network(winner, space, shape, out)}
+    if any(isinstance(module, Stateful) for module in winner.modules()):
+        for name, export in (("prefill", export_prefill), ("decode", export_decoder)):
+            path = out.with_name(f"{out.stem}-{name}.onnx")
+            written[path] = export(winner, space, shape, path)
+    return written
 
 
 def verify_again(run: Run, space: SearchSpace) -> dict[str, Any]:

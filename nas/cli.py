@@ -178,12 +178,19 @@ def resume(run: RunArgument) -> None:
 def export(
     run: RunArgument, out: Annotated[Path, typer.Option(help="Where to write the ONNX file.")]
 ) -> None:
-    """Write the winner's ONNX file again, checked against PyTorch."""
+    """Write the winner's ONNX file again, checked against PyTorch.
+
+    A language model leaves with its state: F-prefill.onnx and F-decode.onnx stand beside F.onnx.
+    """
     from nas.after import export_again
 
     opened = open_run(run)
-    parity = export_again(opened, space_and_task(opened)[0], out)
-    console.print(f"{out}   largest difference from PyTorch {parity.max_difference:.1e}", highlight=False)
+    for path, parity in export_again(opened, space_and_task(opened)[0], out).items():
+        console.print(
+            f"{path}   largest difference from PyTorch {parity.max_difference:.1e}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 `winner.onnx` takes whole sequences. Where a search limits what a token takes, `winner-decode.onnx` stands
 beside it: one token and the state before it, `past_key_values.<block>.<name>`, to the output and the state
-after it, `present.<block>.<name>`, where blocks are numbered in order.
+after it, `present.<block>.<name>`, where blocks are numbered in order. A prefill file gives the output for
+a whole prompt and the state after it: what a decode file goes on from.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from hw_cost_models.export import export_onnx
 from hw_cost_models.files import digest, write_atomic
 from nas.errors import VerificationError
-from search_spaces import Decoder, SearchSpace, finalised
+from search_spaces import Decoder, Prefill, SearchSpace, finalised
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,7 +59,8 @@ def export_winner(network: nn.Module, assemblies: Sequence[Assembly], folder: Pa
     for assembly in others:
         if assembly.decodes:
             path = folder / file_of("decode")
-            told["decode"] = _told(export_decoder(network, assembly, path), path)
+            context = assembly.workload.batch, assembly.workload.length
+            told["decode"] = _told(export_decoder(network, forward.space, context, path), path)
     return told
 
 
@@ -79,18 +81,34 @@ def export_network(network: nn.Module, space: SearchSpace, shape: tuple[int, int
         return check_parity(final, space, draft, _shapes(*shape))
 
 
-def export_decoder(network: nn.Module, assembly: Assembly, path: Path) -> Parity:
-    """Writes the decode step of a language model, by the same conditions as `export_network`."""
+def export_decoder(network: nn.Module, space: SearchSpace, shape: tuple[int, int], path: Path) -> Parity:
+    """Writes the decode step of a language model, by the same conditions as `export_network`.
+
+    `shape` is the batch and the context that the step is traced at.
+    """
     final = finalised(network).eval()
     decoder = Decoder(final)
-    blocks = enumerate(decoder.blocks.values())
-    names = [f"{number}.{name}" for number, block in blocks for name in block.state_names]
-    space = assembly.space
-    inputs = (*space.input_names, *(f"past_key_values.{name}" for name in names))
-    outputs = (*space.output_names, *(f"present.{name}" for name in names))
-    state = decoder.state(assembly.workload.batch, assembly.workload.length)
-    with _checked(decoder, (*assembly.inputs, *state), path, inputs, outputs, space.dynamic) as draft:
-        return check_steps(final, decoder, space, draft, ((assembly.workload.batch, 40), (3, 7)))
+    batch, context = shape
+    inputs = (*space.example_inputs(batch, 1), *decoder.state(batch, context))
+    input_names = (*space.input_names, *_state_names("past_key_values", decoder))
+    output_names = (*space.output_names, *_state_names("present", decoder))
+    with _checked(decoder, inputs, path, input_names, output_names, space.dynamic) as draft:
+        return check_steps(final, decoder, space, draft, ((batch, 40), (3, 7)))
+
+
+def export_prefill(network: nn.Module, space: SearchSpace, shape: tuple[int, int], path: Path) -> Parity:
+    """Writes a language model that gives its state away, by the same conditions as `export_network`."""
+    prefill = Prefill(finalised(network)).eval()
+    output_names = (*space.output_names, *_state_names("present", prefill))
+    inputs = space.example_inputs(*shape)
+    with _checked(prefill, inputs, path, space.input_names, output_names, space.dynamic) as draft:
+        return check_parity(prefill, space, draft, _shapes(*shape))
+
+
+def _state_names(when: str, view: Decoder | Prefill) -> list[str]:
+    """As Optimum names the caches of transformers: past_key_values.0.key, present.0.value."""
+    blocks = enumerate(view.blocks.values())
+    return [f"{when}.{number}.{name}" for number, block in blocks for name in block.state_names]
 
 
 @contextmanager
@@ -135,9 +153,11 @@ def check_parity(
         inputs = space.example_inputs(*shape)
         place = f"batch {shape[0]}, length {shape[1]}"
         with torch.no_grad():
-            expected = network(*inputs)
-        (found,) = _run(session, [tensor.numpy() for tensor in inputs], path, place)
-        worst = max(worst, _difference(found, expected, path, place))
+            outputs = network(*inputs)
+        expected = outputs if isinstance(outputs, tuple) else (outputs,)
+        found = _run(session, [tensor.numpy() for tensor in inputs], path, place)
+        differences = [_difference(*pair, path, place) for pair in zip(found, expected, strict=True)]
+        worst = max(worst, *differences)
     return Parity(worst, tuple(shapes))
 
 

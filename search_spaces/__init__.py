@@ -4,7 +4,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.binding import bind, capture_inputs, check, select, substitute
 from search_spaces.blocks.sparse import finalised
 from search_spaces.choice import Choice, Mixture, choices, parents
-from search_spaces.decoding import Decoder, State, Stateful
+from search_spaces.decoding import Decoder, Prefill, State, Stateful
 from search_spaces.errors import DataError, SearchSpaceError, UnboundChoiceError
 from search_spaces.hybrid_lm import hybrid_lm
 from search_spaces.space import SearchSpace, Task
@@ -17,6 +17,7 @@ __all__ = [
     "DataError",
     "Decoder",
     "Mixture",
+    "Prefill",
     "SearchSpace",
     "SearchSpaceError",
     "State",

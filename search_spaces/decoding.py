@@ -1,9 +1,10 @@
 """Decoding: a sequence one token at a time, by the state that its blocks keep.
 
-A block that moves information between tokens says how with two methods beside `forward`: `state(batch,
-context)`, what it has to remember after that many tokens, and `step(x, state)`. Everything else in a language
-model treats tokens one by one, so its forward over one token is its step already: a `Decoder` is a view of an
-ordinary network whose stateful blocks step.
+A block that moves information between tokens says how with three methods beside `forward`: `state(batch,
+context)`, what it has to remember after that many tokens, `prefill(x)`, its forward and the state after it,
+and `step(x, state)`. Everything else in a language model treats tokens one by one, so its forward over one
+token is its step already: a `Decoder` is a view of an ordinary network whose stateful blocks step, and a
+`Prefill` one whose stateful blocks hand out what they remember of a prompt.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ _ENDLESS = 1 << 24
 
 @runtime_checkable
 class Stateful(Protocol):
-    """A block with a decode step. `forward` over a sequence and steps over its tokens agree."""
+    """A block with a decode step.
+
+    Over a sequence, `forward`, `prefill` and steps over its tokens agree: in outputs, and in the state after.
+    """
 
     state_names: tuple[str, ...]
     """One for each tensor of the state."""
@@ -36,19 +40,23 @@ class Stateful(Protocol):
         """The state after `context` tokens, by shape: zeros, right only for a context of none."""
         ...
 
+    def prefill(self, x: Tensor) -> tuple[Tensor, State]:
+        """A whole prompt, (batch, length, width) -> the same, and the state after it."""
+        ...
+
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """One more token, (batch, 1, width) -> the same, and the state after it."""
         ...
 
 
-class Decoder(nn.Module):
-    """A view of a network, weights shared: (token, *state) -> (output, *state after it).
+class _WithStates(nn.Module):
+    """A view of a network, weights shared, in which `stand_in` stands for every stateful block.
 
     Choices that are left in the network stay as they are. `blocks` holds the stateful blocks by their paths,
     in the order of their states among inputs and outputs.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, stand_in: type[_Stepping | _Prefilling]) -> None:
         super().__init__()
         memory = _Memory()
         blocks: dict[str, Stateful] = {}
@@ -59,7 +67,7 @@ class Decoder(nn.Module):
             if not isinstance(module, Stateful):
                 return None
             blocks[path] = module
-            return _Stepping(module, path, memory)
+            return stand_in(module, path, memory)
 
         self.network = view(network, instead)
         self.blocks = blocks
@@ -69,6 +77,24 @@ class Decoder(nn.Module):
     def state_names(self) -> list[str]:
         """`path.name` of every tensor of the state."""
         return [f"{path}.{name}" for path, block in self.blocks.items() for name in block.state_names]
+
+
+class Prefill(_WithStates):
+    """A view of a network, weights shared: tokens -> (output, *state after them)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network, _Prefilling)
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, ...]:
+        output: Tensor = self.network(tokens)
+        return output, *self._memory.give_back(self.blocks)
+
+
+class Decoder(_WithStates):
+    """A view of a network, weights shared: (token, *state) -> (output, *state after it)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network, _Stepping)
 
     def state(self, batch: int, context: int = 0) -> State:
         """What all blocks hold after `context` tokens, by shape; see `Stateful.state`."""
@@ -87,7 +113,7 @@ class Decoder(nn.Module):
     def forward(self, token: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         self._memory.hold(self.blocks, state)
         output: Tensor = self.network(token)
-        return output, *self._memory.give_back()
+        return output, *self._memory.give_back(self.blocks)
 
 
 def _free_dimensions(path: str, block: Stateful) -> list[dict[int, str]]:
@@ -117,8 +143,8 @@ class _Memory:
             path: tuple(next(tensors) for _ in block.state_names) for path, block in blocks.items()
         }
 
-    def give_back(self) -> list[Tensor]:
-        flat = [tensor for state in self.states.values() for tensor in state]
+    def give_back(self, blocks: dict[str, Stateful]) -> list[Tensor]:
+        flat = [tensor for path in blocks for tensor in self.states[path]]
         self.states = {}
         return flat
 
@@ -126,13 +152,26 @@ class _Memory:
 class _Stepping(nn.Module):
     """What stands in a decoder where a block steps."""
 
-    def __init__(self, block: nn.Module, path: str, memory: _Memory) -> None:
+    def __init__(self, block: Stateful, path: str, memory: _Memory) -> None:
         super().__init__()
         self.block = block
         self._path = path
         self._memory = memory
 
     def forward(self, x: Tensor) -> Tensor:
-        y, self._memory.states[self._path] = self.block.step(x, self._memory.states[self._path])  # type: ignore[operator]  # the decoder asked for Stateful
-        result: Tensor = y
-        return result
+        y, self._memory.states[self._path] = self.block.step(x, self._memory.states[self._path])
+        return y
+
+
+class _Prefilling(nn.Module):
+    """What stands where a block reads a prompt and hands out its state."""
+
+    def __init__(self, block: Stateful, path: str, memory: _Memory) -> None:
+        super().__init__()
+        self.block = block
+        self._path = path
+        self._memory = memory
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, self._memory.states[self._path] = self.block.prefill(x)
+        return y

@@ -65,7 +65,7 @@ def hybrid_lm(
         network=network,
         example_inputs=partial(_example_tokens, vocabulary),
         dynamic={0: "batch", 1: "length"},
-        input_names=("tokens",),
+        input_names=("input_ids",),
         output_names=("logits",),
     )
 

@@ -35,11 +35,14 @@ class Attention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.prefill(x)[0]
+
+    def prefill(self, x: Tensor) -> tuple[Tensor, State]:
+        """A whole prompt: its output, and the cache that it leaves."""
         query, key, value = rotary_heads(self.qkv(x), self.heads, self.kv_heads)
         shared = self.kv_heads != self.heads
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True, enable_gqa=shared)
-        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
-        return y
+        return self.out(mixed.transpose(1, 2).flatten(2)), (key, value)
 
     state_names = ("key", "value")
 

@@ -44,12 +44,24 @@ class LinearAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, length, width = x.shape
-        projected = F.pad(self.qkv(x), (0, 0, 0, -length % self.chunk))
-        query, key = self._chunks(F.elu(projected[..., : 2 * width]) + 1, parts=2)
-        (value,) = self._chunks(projected[..., 2 * width :], parts=1)
-        mixed = _attend(query, key, value).reshape(batch, self.heads, -1, width // self.heads)[:, :, :length]
-        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return self._attend(self.qkv(x))
+
+    def prefill(self, x: Tensor) -> tuple[Tensor, State]:
+        """A whole prompt: its output, and the sums over it."""
+        qkv = self.qkv(x)
+        _, key, value = (
+            part.transpose(1, 2) for part in qkv.reshape(*x.shape[:2], 3, self.heads, -1).unbind(2)
+        )
+        sums = (F.elu(key) + 1).transpose(-1, -2) @ F.pad(value, (0, 1), value=1.0)
+        return self._attend(qkv), (sums,)
+
+    def _attend(self, qkv: Tensor) -> Tensor:
+        length, width = qkv.shape[1], self.out.in_features
+        padded = F.pad(qkv, (0, 0, 0, -length % self.chunk))
+        query, key = self._chunks(F.elu(padded[..., : 2 * width]) + 1, parts=2)
+        (value,) = self._chunks(padded[..., 2 * width :], parts=1)
+        mixed = _attend(query, key, value).reshape(qkv.shape[0], self.heads, -1, width // self.heads)
+        y: Tensor = self.out(mixed[:, :, :length].transpose(1, 2).flatten(2))
         return y
 
     state_names = ("sums",)

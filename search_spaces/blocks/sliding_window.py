@@ -38,14 +38,23 @@ class SlidingWindowAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        length = x.shape[1]
+        return self._attend(self.qkv(x))
+
+    def prefill(self, x: Tensor) -> tuple[Tensor, State]:
+        """A whole prompt: its output, and the state that it leaves."""
+        qkv = self.qkv(x)
+        _, key, value = (part.transpose(1, 2) for part in self._heads(qkv))
+        return self._attend(qkv), (_last(key, self.window - 1), _last(value, self.window - 1))
+
+    def _attend(self, qkv: Tensor) -> Tensor:
+        batch, length, _ = qkv.shape
         query, key, value = (
-            self._blocks(part) for part in rotary_heads(self.qkv(x), self.heads, self.heads)
+            self._blocks(part) for part in rotary_heads(qkv, self.heads, self.heads)
         )  # (batch * heads, blocks, window, features)
         mixed = F.scaled_dot_product_attention(
             query, _with_previous(key), _with_previous(value), attn_mask=self._band(query)
         )
-        mixed = mixed.reshape(x.shape[0], self.heads, -1, mixed.shape[-1])[:, :, :length]
+        mixed = mixed.reshape(batch, self.heads, -1, mixed.shape[-1])[:, :, :length]
         y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y
 
@@ -63,18 +72,18 @@ class SlidingWindowAttention(nn.Module):
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """One more token: (batch, 1, width) -> the same, and the state with it."""
-        batch, _, width = x.shape
         keys, values = state
-        query, key, value = (
-            part.transpose(1, 2)
-            for part in self.qkv(x).reshape(batch, 1, 3, self.heads, width // self.heads).unbind(2)
-        )
+        query, key, value = (part.transpose(1, 2) for part in self._heads(self.qkv(x)))
         keys, values = torch.cat((keys, key), dim=2), torch.cat((values, value), dim=2)
         turned = rotate(keys.transpose(1, 2)).transpose(1, 2)
         query = rotate(query.transpose(1, 2), start=keys.shape[2] - 1).transpose(1, 2)
         y: Tensor = self.out(attend_to_all(query, turned, values))
         kept = self.window - 1
         return y, (_last(keys, kept), _last(values, kept))
+
+    def _heads(self, qkv: Tensor) -> tuple[Tensor, ...]:
+        """Query, key and value, not turned: three of (batch, length, heads, features)."""
+        return qkv.reshape(*qkv.shape[:2], 3, self.heads, -1).unbind(2)
 
     def _blocks(self, part: Tensor) -> Tensor:
         """(batch, heads, length, features) -> (batch * heads, blocks, window, features), zeros at the end."""

@@ -158,9 +158,11 @@ def test_a_finished_run_is_only_read(result: Result, monkeypatch: pytest.MonkeyP
 
 
 def test_the_winner_is_exported_again(result: Result, tmp_path: Path) -> None:
-    parity = export_again(Run.open(result.path), _text_space(), tmp_path / "again.onnx")
-    assert parity.to_dict()["max_difference"] == result.summary["parity"]["max_difference"]
-    tokens = {"tokens": np.arange(20).reshape(2, 10)}
+    written = export_again(Run.open(result.path), _text_space(), tmp_path / "again.onnx")
+    again = written.pop(tmp_path / "again.onnx")
+    assert again.to_dict()["max_difference"] == result.summary["parity"]["max_difference"]
+    assert [path.name for path in written] in ([], ["again-prefill.onnx", "again-decode.onnx"])
+    tokens = {"input_ids": np.arange(20).reshape(2, 10)}
     outputs = [
         onnxruntime.InferenceSession(str(path)).run(None, tokens)[0]
         for path in (result.onnx, tmp_path / "again.onnx")
@@ -383,7 +385,7 @@ def test_limits_on_decoding_are_kept_elsewhere(tmp_path: Path) -> None:
     assert state <= 2000
     session = onnxruntime.InferenceSession(found.path / "winner-decode.onnx")
     names = [value.name for value in session.get_inputs()]
-    assert names[0] == "tokens"
+    assert names[0] == "input_ids"
     assert all(name.startswith("past_key_values.") for name in names[1:])
     assert len(names) == 1 + len(decoder.state_names)
     assert found.summary["parity"]["decode"]["max_difference"] < 1e-4

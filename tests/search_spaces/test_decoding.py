@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hw_cost_models import export_onnx
-from search_spaces import Architecture, Decoder, choices, finalised, hybrid_lm, select
+from search_spaces import Decoder, finalised, hybrid_lm, select
 from search_spaces.blocks import Attention, GatedConvolution, LinearAttention, SlidingWindowAttention
 from search_spaces.decoding import Stateful
+from tests.search_spaces.covering import covering
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,10 @@ def test_steps_equal_the_forward(name: str, batch: int, length: int) -> None:
     with torch.no_grad():
         y, state = _stepped(block, x)
         torch.testing.assert_close(y, block(x), atol=1e-6, rtol=1e-6)  # angles are fp32
+        prefilled, after = block.prefill(x)
+        torch.testing.assert_close(prefilled, y, atol=1e-6, rtol=1e-6)
+        for made, stepped in zip(after, state, strict=True):
+            torch.testing.assert_close(made, stepped, atol=1e-6, rtol=1e-6)
     expected = block.state(batch, length)
     assert [t.shape for t in state] == [t.shape for t in expected], "shapes are as announced"
 
@@ -58,12 +63,8 @@ def test_steps_equal_the_forward(name: str, batch: int, length: int) -> None:
 @pytest.fixture(scope="module")
 def every_mixer() -> tuple[nn.Module, Decoder]:
     space = hybrid_lm(layers=7, width=WIDTH, heads=2)
-    mixers = next(c for p, c in choices(space.network).items() if p.endswith("mixer")).options
-    taken = {
-        path: mixers[int(path.split(".")[1])] if path.endswith("mixer") else "moe"
-        for path in choices(space.network)
-    }
-    network = finalised(select(space.network, Architecture(taken))).eval()
+    (architecture,) = covering(space.network)
+    network = finalised(select(space.network, architecture)).eval()
     return network, Decoder(network)
 
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 def export_again(run: Run, space: SearchSpace, out: Path) -> dict[Path, Parity]:
     """Writes the trained winner to `out`, and how well each file written agrees with PyTorch.
 
-    A language model leaves with its state: `<out>-prefill.onnx` and `<out>-decode.onnx` stand beside it. Raises
-    BadInputError when the run is not finished.
+    A language model leaves with its state: `<out>-prefill.onnx` and `<out>-decode.onnx` stand beside it.
+    Raises BadInputError when the run is not finished.
     """
     result = run.read("result.json")
     workload = Settings.from_dict(run.config).workload

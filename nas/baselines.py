@@ -50,6 +50,7 @@ def uniform_architecture(table: CostTable, budget: Budget) -> Architecture | Non
     """
     problem = table.problem(budget)
     working = [a for a in _uniform(table) if all(table.options[d].flops > 0 for d in a.items())]
+    working = [a for a in working if all(rule.allows(a) for rule in table.rules)]
     within = [a for a in working if all(c.of(a) <= c.limit for c in problem.constraints)]
     if not within:
         return None

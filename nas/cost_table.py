@@ -19,6 +19,7 @@ from nas.calibration import Calibration, Lift
 from nas.discretise import Constraint, Decision, Problem, Scores
 from nas.errors import BadInputError
 from search_spaces import Architecture
+from search_spaces.rules import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +64,8 @@ class CostTable:
     fixed: Cost
     calibration: Calibration
     corrections: tuple[Correction, ...] = ()
+    rules: tuple[Rule, ...] = ()
+    """Of the space: what every architecture obeys."""
     beside: Mapping[Kind, CostTable] = field(default_factory=dict)
     """The same space under workloads of other kinds."""
 
@@ -111,7 +114,8 @@ class CostTable:
         )
 
     def problem(self, budget: Budget) -> Problem:
-        return Problem(self.choices, tuple(self.constraint(m, v) for m, v in budget.items()), self.nesting)
+        limits = tuple(self.constraint(m, v) for m, v in budget.items())
+        return Problem(self.choices, limits, self.nesting, self.rules)
 
     def filled_to(self, budget: Budget, fill: float) -> Problem:
         """The budget, and a lower bound on the use of its first limit, as a fraction."""
@@ -143,9 +147,14 @@ class CostTable:
         )
 
     def dearest(self) -> Architecture:
-        """The architecture of the highest latency: the teacher, and the top of the cost range."""
-        solution = self.problem(Budget()).best(Scores({d: c.latency_ms for d, c in self.options.items()}))
-        assert solution is not None  # without constraints there always is one
+        """The architecture of the highest latency: the teacher, and the top of the cost range.
+
+        Raises InfeasibleBudgetError where the rules of the space clash.
+        """
+        problem = self.problem(Budget())
+        problem.check_feasible()
+        solution = problem.best(Scores({d: c.latency_ms for d, c in self.options.items()}))
+        assert solution is not None
         return solution.architecture
 
     def corrected(self, correction: Correction) -> CostTable:
@@ -202,6 +211,7 @@ class CostTable:
             "fixed": _readable(self.fixed),
             "calibration": self.calibration.to_dict(),
             "corrections": [correction.to_dict() for correction in self.corrections],
+            "rules": [rule.to_dict() for rule in self.rules],
             "beside": {kind: table.to_dict() for kind, table in self.beside.items()},
         }
 
@@ -220,6 +230,7 @@ class CostTable:
                 Correction(**{**c, "architecture": Architecture(c["architecture"])})
                 for c in data["corrections"]
             ),
+            rules=tuple(map(Rule.from_dict, data["rules"])),
             beside={kind: cls.from_dict(table) for kind, table in data["beside"].items()},
         )
 

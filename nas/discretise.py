@@ -8,6 +8,7 @@ With x[c,o] = 1 where choice c takes option o,
                 W = fixed + sum w[c,o] x[c,o],
                 W + sum_o p[c,o] x[c,o] <= limit  for every c, and W + fixed peak <= limit
                                                           total plus the largest of the parts: memory
+                low <= sum r[c,o] x[c,o] <= high           rules of the space, whatever the budget
                 sum_b y[a,b] = x[a],  sum_a y[a,b] = x[b]  score of a pair of neighbouring options
 
 is solved by branch and bound (HiGHS through scipy.optimize.milp) with a gap of zero. The auxiliary total W
@@ -18,7 +19,7 @@ found. What the solver returns is costed again without it: its tolerances never 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,8 @@ from search_spaces import Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from search_spaces.rules import Rule
 
 _TIME_IS_UP = 1
 """The status of `scipy.optimize.milp`."""
@@ -81,7 +84,7 @@ class Solution:
 
 @dataclass(frozen=True)
 class Problem:
-    """Choices, how they nest, and the limits that hold together.
+    """Choices, how they nest, the limits that hold together, and the rules of the space.
 
     `nesting[path]` is the decision that a choice depends on, or None. Time limits are seconds a solve.
     """
@@ -89,6 +92,7 @@ class Problem:
     options: Mapping[str, tuple[str, ...]]
     constraints: tuple[Constraint, ...] = ()
     nesting: Mapping[str, Decision | None] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
     time_limit: float = 60.0
 
     def best(self, scores: Scores, excluded: Iterable[Architecture] = ()) -> Solution | None:
@@ -111,14 +115,15 @@ class Problem:
     def smallest(self, constraint: Constraint) -> tuple[Architecture, float] | None:
         """The smallest figure of one constraint that the others allow, and where; None if they allow none."""
         others = tuple(c for c in self.constraints if c.name != constraint.name)
-        found = _solve_smallest(Problem(self.options, others, self.nesting, self.time_limit), constraint)
+        found = _solve_smallest(replace(self, constraints=others), constraint)
         return None if found is None else (found, constraint.of(found))
 
     def check_feasible(self) -> None:
         """Raises InfeasibleBudgetError, naming the tightest limit and the smallest feasible figure."""
         if self.best(Scores({})) is not None:
             return
-        alone = [(c, Problem(self.options, (), self.nesting).smallest(c)) for c in self.constraints]
+        self._check_rules()
+        alone = [(c, replace(self, constraints=()).smallest(c)) for c in self.constraints]
         misses = [(found[1] / c.limit, c, found[1]) for c, found in alone if found and found[1] > c.limit]
         if misses:
             _, tightest, figure = max(misses, key=lambda miss: miss[0])
@@ -135,6 +140,22 @@ class Problem:
             f"each limit can be met alone but not all together: under the others, {tightest.name} is "
             f"at least {figure:.4g}, above its limit of {tightest.limit:.4g}"
         )
+
+    def _check_rules(self) -> None:
+        """Raises InfeasibleBudgetError where no architecture obeys all rules, naming as few as clash."""
+        if _obeyed(self, self.rules):
+            return
+        clashing = list(self.rules)
+        for rule in self.rules:
+            others = [other for other in clashing if other is not rule]
+            if not _obeyed(self, others):
+                clashing = others
+        names = "; ".join(rule.name for rule in clashing)
+        raise InfeasibleBudgetError(f"no architecture obeys the rules of the space: {names}")
+
+
+def _obeyed(problem: Problem, rules: Iterable[Rule]) -> bool:
+    return replace(problem, constraints=(), rules=tuple(rules)).best(Scores({})) is not None
 
 
 class _Rows:
@@ -193,6 +214,8 @@ def _structure(problem: Problem, excluded: Iterable[Architecture]) -> _Rows:
             rows.add(terms, 1.0, 1.0)
         else:
             rows.add({**terms, rows.column[outer]: -1.0}, 0.0, 0.0)
+    for row in (row for rule in problem.rules for row in rule.rows):
+        rows.add({rows.column[d]: term for d, term in row.terms.items()}, row.low, row.high)
     for architecture in excluded:
         rows.add({rows.column[d]: 1.0 for d in architecture.items()}, 0.0, len(architecture) - 1.0)
     return rows

@@ -167,6 +167,7 @@ def price_space(
         },
         nesting=assembly.nesting,
         fixed=replace(rest, latency_ms=lift.of(solved.fixed)),
+        rules=assembly.space.rules,
         calibration=Calibration(times.residuals().lifted(lift), peaks.residuals().scaled(1e-6)),
     )
 

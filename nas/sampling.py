@@ -10,6 +10,9 @@ where lambda(t) makes the expected cost t, and f, found by iterative proportiona
 of p over t uniform: no option is trained more than another. That fixes the mean cost, so the targets are as
 even as that mean allows: exponentially tilted weights on an even grid. Where an option holds a choice of its
 own, its cost includes that choice's, and the inner average is over the draws that reach it.
+
+Where a space has rules, tied choices take what the first of them drew, and a draw that breaks another rule is
+moved to the nearest architecture that keeps them all.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from nas.discretise import Problem, Scores
 from search_spaces import Architecture, choices, parents
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
     from nas.cost_table import CostTable
     from nas.discretise import Decision
+    from search_spaces.rules import Rule
 
 Outer = list[tuple[int, int] | None]
 """For a choice nested in an option, the indices of that choice and option; outer choices come first."""
@@ -61,14 +66,21 @@ class FairSampler:
     """How often each target is drawn, shape (targets,)."""
     probabilities: NDArray[np.float64]
     """Shape (targets, choices, most options), zero where a choice has fewer."""
+    rules: tuple[Rule, ...] = ()
 
     @classmethod
     def over(cls, table: CostTable) -> FairSampler:
         """Fair over the table's range of latency."""
-        return cls.of({decision: cost.latency_ms for decision, cost in table.options.items()}, table.nesting)
+        costs = {decision: cost.latency_ms for decision, cost in table.options.items()}
+        return cls.of(costs, table.nesting, table.rules)
 
     @classmethod
-    def of(cls, costs: Mapping[Decision, float], nesting: Mapping[str, Decision | None]) -> FairSampler:
+    def of(
+        cls,
+        costs: Mapping[Decision, float],
+        nesting: Mapping[str, Decision | None],
+        rules: tuple[Rule, ...] = (),
+    ) -> FairSampler:
         """Fair over the range of these costs, none of them negative."""
         options: dict[str, tuple[str, ...]] = {}
         for path, name in costs:
@@ -82,7 +94,7 @@ class FairSampler:
             found and (place.index(found[0]), options[found[0]].index(found[1]))
             for found in map(nesting.get, options)
         ]
-        return cls(options, nesting, *fit(cost, outer))
+        return cls(options, nesting, *fit(cost, outer), rules)
 
     def sample(self, generator: torch.Generator) -> Architecture:
         target = int(torch.multinomial(torch.from_numpy(self.weights), 1, generator=generator))
@@ -93,7 +105,18 @@ class FairSampler:
             outer = self.nesting.get(path)
             if outer is None or taken.get(outer[0]) == outer[1]:
                 taken[path] = names[index]
-        return Architecture(taken)
+        return self._obeying(taken)
+
+    def _obeying(self, taken: dict[str, str]) -> Architecture:
+        for first, *others in (rule.tied for rule in self.rules if rule.tied):
+            if first in taken:
+                taken |= {path: taken[first] for path in others if path in taken}
+        if all(rule.allows(taken) for rule in self.rules):
+            return Architecture(taken)
+        problem = Problem(self.options, nesting=self.nesting, rules=self.rules)
+        nearest = problem.best(Scores(dict.fromkeys(taken.items(), 1.0)))
+        assert nearest is not None  # else the space was refused before
+        return nearest.architecture
 
 
 def fit(cost: NDArray[np.float64], outer: Outer) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 class Supernet(nn.Module):
     """`network` is the user's own module, untouched; `alpha` holds one parameter vector a choice.
 
+    Choices that the table's rules tie share one, and are sampled as one.
     With a cost table and a budget, `cost` gives the expected costs as fractions of their limits.
     """
 
@@ -43,8 +44,13 @@ class Supernet(nn.Module):
         self.network = network
         self.controller = controller or Gumbel()
         self.options = {path: choice.options for path, choice in choices(network).items()}
+        tied = {path: rule.tied[0] for rule in (table.rules if table else ()) for path in rule.tied}
+        self._leader = {path: tied.get(path, path) for path in self.options}
         self.alpha = nn.ParameterDict(
-            {_key(path): nn.Parameter(torch.zeros(len(names))) for path, names in self.options.items()}
+            {
+                _key(path): nn.Parameter(torch.zeros(len(self.options[path])))
+                for path in dict.fromkeys(self._leader.values())
+            }
         )
         self._expected = _ExpectedCost(self.options, parents(network), table, budget or Budget())
 
@@ -57,14 +63,14 @@ class Supernet(nn.Module):
 
     def alphas(self) -> dict[str, Tensor]:
         """The architecture parameters by choice path."""
-        return {path: self.alpha[_key(path)] for path in self.options}
+        return {path: self.alpha[_key(leader)] for path, leader in self._leader.items()}
 
     def log_probabilities(self) -> Scores:
         """What the controller learnt, as scores: the best architecture is its most probable one."""
         return Scores(
             {
                 (path, option): log_p
-                for path, alpha in self.alphas().items()
+                for path, alpha in self._leaders().items()
                 for option, log_p in zip(
                     self.options[path], alpha.detach().double().log_softmax(0).tolist(), strict=True
                 )
@@ -73,7 +79,15 @@ class Supernet(nn.Module):
 
     def sample(self, generator: torch.Generator) -> Mixture:
         """This step's mixture, from the controller."""
-        return self.controller.mixture(self.alphas(), self.options, generator)
+        drawn = self.controller.mixture(self._leaders(), self.options, generator)
+        return Mixture(
+            {path: drawn.weights[leader] for path, leader in self._leader.items()},
+            {path: drawn.probabilities[leader] for path, leader in self._leader.items()},
+        )
+
+    def _leaders(self) -> dict[str, Tensor]:
+        """The architecture parameters of choices that decide: of tied ones, the first."""
+        return {path: alpha for path, alpha in self.alphas().items() if self._leader[path] == path}
 
     def forward(self, inputs: tuple[Tensor, ...], mixture: Mixture) -> tuple[Tensor, Tensor]:
         """The network's output under the mixture, and the sum of the losses its blocks reported (scalar)."""

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from search_spaces.rules import Rule
+
 Split = Literal["train", "validation", "test"]
 Batch = tuple[tuple[Tensor, ...], Tensor]
 """The network's inputs and the target."""
@@ -26,7 +28,9 @@ class SearchSpace:
     `example_inputs(batch, length)` makes inputs of that size (seeded, valid for the network), by which it is
     traced, exported and timed. `dynamic` names the dimensions that stay free in the exported file; they
     apply to every tensor input, and so to the inputs of options too. `input_names` and `output_names` are
-    the exported file's.
+    the exported file's. `rules` say which options of different choices may stand together.
+
+    Raises SearchSpaceError for a rule about a choice or an option that the network does not have.
     """
 
     name: str
@@ -35,6 +39,11 @@ class SearchSpace:
     dynamic: Mapping[int, str] = field(default_factory=lambda: {0: "batch"})
     input_names: tuple[str, ...] = ("input",)
     output_names: tuple[str, ...] = ("output",)
+    rules: tuple[Rule, ...] = ()
+
+    def __post_init__(self) -> None:
+        for rule in self.rules:
+            rule.check(self.network)
 
 
 class Task(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from nas.discretise import Constraint, Decision, Problem, Scores
 from nas.errors import InfeasibleBudgetError
 from search_spaces import Architecture
+from search_spaces.rules import Row, Rule, at_least, at_most, excluded
 from tests.nas.toys import architectures
 
 
 def every_architecture(problem: Problem) -> list[Architecture]:
-    return architectures(problem.options, problem.nesting)
+    every = architectures(problem.options, problem.nesting)
+    return [a for a in every if all(rule.allows(a) for rule in problem.rules)]
 
 
 @st.composite
@@ -42,8 +45,13 @@ def problems(draw: st.DrawFn) -> tuple[Problem, Scores]:
         additive = {d: float(rng.uniform(0, 3)) for d in decisions}
         limit = float(rng.uniform(1.0, 3.0 * len(paths) + 3.0))
         constraints.append(Constraint(f"limit{k}", limit, additive, float(rng.uniform(0, 1)), peaks, 0.5))
+    rules = []
+    for k in range(draw(st.integers(0, 2))):
+        terms = {d: float(rng.integers(-1, 2)) for d in decisions}
+        low = float(rng.integers(-2, 1))
+        rules.append(Rule(f"rule{k}", (Row(terms, low, low + float(rng.integers(0, 3))),)))
     scores = Scores({d: float(rng.normal()) for d in decisions}, pairs)
-    return Problem(options, tuple(constraints), nesting), scores
+    return Problem(options, tuple(constraints), nesting, tuple(rules)), scores
 
 
 @settings(max_examples=150, deadline=None)
@@ -66,10 +74,13 @@ def test_feasibility_and_smallest_figure(case: tuple[Problem, Scores]) -> None:
     problem, _ = case
     everything = every_architecture(problem)
     for c in problem.constraints:
-        alone = Problem(problem.options, (), problem.nesting).smallest(c)
-        assert alone is not None
-        assert alone[1] == pytest.approx(min(c.of(a) for a in everything), rel=1e-6)
-    if any(all(c.of(a) <= c.limit for c in problem.constraints) for a in everything):
+        alone = replace(problem, constraints=()).smallest(c)
+        assert (alone is None) == (not everything)
+        assert alone is None or alone[1] == pytest.approx(min(c.of(a) for a in everything), rel=1e-6)
+    if not everything:
+        with pytest.raises(InfeasibleBudgetError, match="the rules of the space: rule"):
+            problem.check_feasible()
+    elif any(all(c.of(a) <= c.limit for c in problem.constraints) for a in everything):
         problem.check_feasible()
     else:
         with pytest.raises(InfeasibleBudgetError, match="limit"):
@@ -85,6 +96,17 @@ def test_infeasible_names_the_limit_and_the_smallest_figure() -> None:
     small = Constraint("memory_mb", 3.0, {("c", "cheap"): 7.0, ("c", "dear"): 1.0})
     with pytest.raises(InfeasibleBudgetError, match="not all together"):
         Problem(options, (fast, small)).check_feasible()
+
+
+def test_rules_that_clash_are_named_and_no_others() -> None:
+    options = {f"c{i}": ("attention", "skip") for i in range(4)}
+    attention = [(path, "attention") for path in options]
+    harmless, many, few = at_least(1, attention[:2]), at_least(3, attention), at_most(2, attention)
+    problem = Problem(options, rules=(harmless, many, excluded(*attention[:2]), few))
+    with pytest.raises(InfeasibleBudgetError) as caught:
+        problem.check_feasible()
+    assert str(caught.value) == f"no architecture obeys the rules of the space: {many.name}; {few.name}"
+    Problem(options, rules=(harmless, many, excluded(*attention[:2]))).check_feasible()
 
 
 def test_excluded_architectures_do_not_return() -> None:

@@ -28,7 +28,8 @@ from nas.progress import Silent
 from nas.run import Run, read_tensors
 from nas.start import Result, resume, search
 from search_spaces import Architecture, ByteText, Decoder, check, hybrid_lm, select
-from tests.nas.toys import EFFORT, Killed, ToyTask, same, toy_space
+from search_spaces.rules import at_least, excluded, requires
+from tests.nas.toys import EFFORT, FIRST, INNER, SECOND, Killed, ToyTask, same, toy_space
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +124,25 @@ def test_what_it_stands_beside(result: Result) -> None:
     ranked = [(c["tuned_loss"] is None, c["tuned_loss"] or c["shared_loss"]) for c in candidates]
     assert ranked == sorted(ranked)
     assert result.summary["candidates"][0]["architecture"] == result.summary["architecture"]
+
+
+def test_every_architecture_obeys_the_rules_of_the_space(tmp_path: Path) -> None:
+    rule = requires((FIRST, "skip"), (SECOND, "skip"))
+    space = replace(toy_space(), rules=(rule, excluded((FIRST, "linear"), (INNER, "narrow"))))
+    budget = Budget(params_m=1.0)  # limits nothing
+    found = search(space, ToyTask(), tmp_path / "run", device=ELSEWHERE, budget=budget, effort=EFFORT)
+    candidates, baselines = found.summary["candidates"], found.summary["baselines"]
+    rivals = [entry for name, entry in baselines.items() if name != "random"]
+    for entry in (*candidates, *baselines["random"], *rivals):
+        assert all(r.allows(entry["architecture"]) for r in space.rules), entry["architecture"]
+
+
+def test_rules_that_clash_end_a_search_before_it_trains(tmp_path: Path) -> None:
+    clashing = (at_least(1, [(FIRST, "skip")]), excluded((FIRST, "skip"), (SECOND, "skip")))
+    space = replace(toy_space(), rules=(*clashing, at_least(1, [(SECOND, "skip")])))
+    with pytest.raises(InfeasibleBudgetError, match=r"rules of the space: at least 1 of .*; no two of"):
+        search(space, ToyTask(), tmp_path / "run", device=ELSEWHERE, effort=EFFORT)
+    assert not (tmp_path / "run" / "trajectory").exists()
 
 
 def test_the_file_runs_in_another_runtime(result: Result) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from nas.sampling import MARGIN, FairSampler, fit, random_architecture
+from search_spaces.rules import Row, Rule, at_least
 from tests.nas.toys import COSTS, INNER, NESTING, OPTIONS, SECOND, Toy, architectures, flat_table, toy_table
 
 Array = NDArray[np.float64]
@@ -101,6 +103,22 @@ def test_samples_are_architectures_and_options_come_equally_often() -> None:
         assert share == pytest.approx(
             fair_share, abs=5 * (fair_share * (1 - fair_share) / reached[path]) ** 0.5
         )
+
+
+def test_rules_hold_in_every_draw_and_leave_the_others_as_they_were() -> None:
+    mixers = {f"c{i}": ("full", "half", "skip") for i in range(4)}
+    table = flat_table(*({"full": 2.0, "half": 1.0, "skip": 0.0} for _ in mixers))
+    same = [Row({("c0", o): 1.0, ("c1", o): -1.0}, 0.0, 0.0) for o in mixers["c0"]]
+    rules = (Rule("tied", tuple(same), ("c0", "c1")), at_least(1, [("c2", "full"), ("c3", "full")]))
+    fair, draws = FairSampler.over(replace(table, rules=rules)), torch.Generator().manual_seed(0)
+    drawn = [fair.sample(draws) for _ in range(300)]
+    assert all(a["c0"] == a["c1"] and "full" in (a["c2"], a["c3"]) for a in drawn)
+    assert {a["c0"] for a in drawn} == {"full", "half", "skip"}
+    free, draws = FairSampler.over(table), torch.Generator().manual_seed(0)
+    for a, before in zip(drawn, [free.sample(draws) for _ in range(300)], strict=True):
+        tied = {**before, "c1": before["c0"]}
+        moved = sum(a[path] != tied[path] for path in mixers)
+        assert moved == ("full" not in (tied["c2"], tied["c3"])), "one step is enough"
 
 
 def test_expected_costs_count_inner_choices_where_they_are_reached() -> None:

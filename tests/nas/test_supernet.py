@@ -17,7 +17,19 @@ from nas.budget import METRICS, Budget
 from nas.controllers import CONTROLLERS, Controller, Darts
 from nas.supernet import Supernet, run_with_auxiliary
 from search_spaces import Architecture, Choice, Mixture, choices, parents, select
-from tests.nas.toys import FIRST, INNER, OPTIONS, SECOND, Toy, ToyTask, architecture, architectures, toy_table
+from search_spaces.rules import tied
+from tests.nas.toys import (
+    FIRST,
+    INNER,
+    OPTIONS,
+    SECOND,
+    Toy,
+    ToyTask,
+    architecture,
+    architectures,
+    flat_table,
+    toy_table,
+)
 
 X = torch.linspace(-2, 1, 12).reshape(3, 4)
 BUDGET = Budget(latency_ms=5.0, memory_mb=1.2, params_m=0.25)
@@ -91,6 +103,28 @@ def test_choices_may_be_called_anything() -> None:
     for net in (supernet, alone):
         net.load_state_dict(net.state_dict())
         net((X,), net.sample(torch.Generator().manual_seed(0)))
+
+
+def test_tied_choices_are_one() -> None:
+    network = nn.ModuleList(Choice({"x": nn.Linear(4, 4), "y": nn.Identity()}) for _ in range(3))
+    table = flat_table(*({"x": 2.0, "y": 1.0} for _ in range(3)))
+    options = {(path[1:], option): cost for (path, option), cost in table.options.items()}
+    table = replace(
+        table, options=options, nesting=dict.fromkeys("012"), rules=(tied(network, "[01]"),)
+    )  # paths as in the network
+    supernet = Supernet(network, table, Budget(latency_ms=10.0))
+    assert sum(1 for _ in supernet.architecture_parameters()) == 2
+    assert supernet.alphas()["0"] is supernet.alphas()["1"]
+    with torch.no_grad():
+        supernet.alphas()["0"][0] += 1.0
+    draws = torch.Generator().manual_seed(0)
+    mixtures = [supernet.sample(draws) for _ in range(30)]
+    assert all(m.weights["0"] == m.weights["1"] for m in mixtures)
+    assert any(m.weights["0"].keys() != m.weights["2"].keys() for m in mixtures)
+    p = 1 / (1 + math.exp(-1))
+    assert supernet.cost(mixtures[0]).item() == pytest.approx((2 * (p + 1) + 1.5) / 10)
+    scores = supernet.log_probabilities()
+    assert scores.of(Architecture({"0": "x", "1": "x", "2": "y"})) == pytest.approx(math.log(p / 2))
 
 
 @settings(max_examples=50)

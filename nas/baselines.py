@@ -1,4 +1,5 @@
-"""What the winner stands beside: random architectures of equal cost, one option everywhere, the largest."""
+"""What the winner stands beside: random architectures of equal cost, a reference that people know, one option
+everywhere, the largest."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from nas.discretise import Scores
 from search_spaces import Architecture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from nas.bench import Benches
     from nas.budget import Budget
@@ -57,6 +58,21 @@ def uniform_architecture(table: CostTable, budget: Budget) -> Architecture | Non
     return max(within, key=lambda a: max((c.of(a) / c.limit for c in problem.constraints), default=0.0))
 
 
+def reference_architecture(
+    table: CostTable, budget: Budget, references: Mapping[str, Sequence[Architecture]]
+) -> tuple[str, Architecture] | None:
+    """Of the networks that people know, the dearest in latency that is within the budget, and its name."""
+    problem = table.problem(budget)
+    within = [
+        (name, architecture)
+        for name, sizes in references.items()
+        for architecture in sizes
+        if all(c.of(architecture) <= c.limit for c in problem.constraints)
+        and all(rule.allows(architecture) for rule in table.rules)
+    ]
+    return max(within, key=lambda found: table.cost(found[1]).latency_ms, default=None)
+
+
 def _uniform(table: CostTable) -> Iterator[Architecture]:
     groups = list(dict.fromkeys(table.choices.values()))
     for combination in itertools.product(*groups):
@@ -74,15 +90,19 @@ def drawn_baselines(
     budget: Budget,
     count: int,
     generator: torch.Generator,
+    references: Mapping[str, Sequence[Architecture]],
     shared_losses: Callable[[list[Architecture]], list[float]],
     benches: Benches | None,
 ) -> dict[str, Any]:
-    """Random architectures, the best of them, the uniform one and the largest, scored in shared weights.
+    """Random architectures, the best of them, a reference, the uniform one and the largest, scored in shared
+    weights.
 
     All but the random ones are measured, where the device is here; by name, as plain JSON.
     """
     drawn = random_architectures(table, budget, count, generator)
-    named = {"uniform": uniform_architecture(table, budget), "largest": table.dearest()}
+    known, reference = reference_architecture(table, budget, references) or ("", None)
+    uniform = uniform_architecture(table, budget)
+    named = {"reference": reference, "uniform": uniform, "largest": table.dearest()}
     others = {name: a for name, a in named.items() if a is not None}
     architectures = [*drawn, *others.values()]
     losses = shared_losses(architectures)
@@ -93,7 +113,16 @@ def drawn_baselines(
     random = entries[: len(drawn)]
     best = {"best_random": random[int(np.argmin(losses[: len(random)]))]} if random else {}
     rivals = {**best, **dict(zip(others, entries[len(drawn) :], strict=True))}
+    if "reference" in rivals:
+        rivals["reference"]["name"] = known
     return {"random": random, **_with_measurements(rivals, benches)}
+
+
+def to_train(baselines: Mapping[str, Any]) -> dict[str, Architecture]:
+    """Those that are trained as the winner is: not the random ones, nor, where a reference is known, the
+    uniform one, which then says nothing more."""
+    left_out = {"random", *(["uniform"] if "reference" in baselines else [])}
+    return {name: Architecture(b["architecture"]) for name, b in baselines.items() if name not in left_out}
 
 
 def _with_measurements(

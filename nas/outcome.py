@@ -43,7 +43,11 @@ class Outcome:
     def to_dict(self, settings: Settings, device: Device, task: Task) -> dict[str, Any]:
         """The content of result.json, timings and digests apart."""
         best, found = self.selection.best, self.verification
-        tested = {n: {**self.baselines[n], **losses} for n, losses in self.losses.items() if n != "winner"}
+        rivals = {
+            name: {**rival, **self.losses.get(name, {})}
+            for name, rival in self.baselines.items()
+            if name != "random"
+        }
         scores = {k: v for k, v in self.scores.to_dict().items() if k not in ("options", "neighbours")}
         return {
             "verdict": found.verdict if found else "predicted, not verified",
@@ -63,7 +67,7 @@ class Outcome:
             "use": self._use(),
             "verification": found.to_dict() if found else None,
             "quality": {"shared_loss": best.shared_loss, **self.losses["winner"]},
-            "baselines": {"random": self.baselines["random"], **tested},
+            "baselines": {"random": self.baselines["random"], **rivals},
             "winner_source": best.source,
             "candidates": [candidate.to_dict() for candidate in self.selection.ranked],
             "corrections": [correction.to_dict() for correction in self.selection.table.corrections],

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hw_cost_models.files import digest, write_atomic, write_json
-from nas.baselines import drawn_baselines
+from nas.baselines import drawn_baselines, to_train
 from nas.bench import Benches
 from nas.bilevel import Bilevel
 from nas.budget import Budget
@@ -181,7 +181,8 @@ class Phases:
         within, count = aim(table, budget), self.effort.random_architectures
 
         def compute() -> dict[str, Any]:
-            return drawn_baselines(table, within, count, draws, scored, self.benches)
+            references = self.space.references
+            return drawn_baselines(table, within, count, draws, references, scored, self.benches)
 
         with self._phase("drawing baselines"):
             return self.run.once("baselines.json", compute)
@@ -193,9 +194,8 @@ class Phases:
     ) -> dict[str, Trained]:
         """The winner and its rivals, each from inherited weights, in the same way, on the same batches."""
         training = self._training(self.effort.train_steps)
-        rivals = {name: Architecture(e["architecture"]) for name, e in baselines.items() if name != "random"}
         trained = {}
-        for name, architecture in {"winner": winner.architecture, **rivals}.items():
+        for name, architecture in {"winner": winner.architecture, **to_train(baselines)}.items():
             with self._phase(f"training {name.replace('_', ' ')}"):
                 plain = select(network, architecture)
                 train(plain, self.task, training, self.run, name, self.progress)

@@ -121,9 +121,9 @@ def quality_table(result: Mapping[str, Any]) -> Table:
     for name, row in {"winner": winner, **rivals}.items():
         figures = row["measured"] or row["predicted"]
         table.add_row(
-            name.replace("_", " "),
-            f"{row['test_metric']:.3f}",
-            f"{row['test_loss']:.4f}",
+            row.get("name", name.replace("_", " ")),
+            f"{row['test_metric']:.3f}" if "test_metric" in row else "–",
+            f"{row['test_loss']:.4f}" if "test_loss" in row else "–",
             f"{row['shared_loss']:.4f}",
             figure(figures["latency_ms"]),
         )

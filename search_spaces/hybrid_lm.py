@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture
 from search_spaces.blocks import (
     Attention,
     GatedConvolution,
@@ -67,7 +68,28 @@ def hybrid_lm(
         dynamic={0: "batch", 1: "length"},
         input_names=("input_ids",),
         output_names=("logits",),
+        references={"LLaMA-like": llama_like(layers)},
     )
+
+
+def llama_like(layers: int) -> tuple[Architecture, ...]:
+    """Stacks of 1 to `layers` layers of multi-head attention and SwiGLU; the layers above are skipped.
+
+    As in LLaMA (Touvron et al. 2023, arXiv:2302.13971, section 2.2), pre-normalised, with rotary positions;
+    its hidden width of 8/3 lies between two of the options here, and the nearer one is taken.
+    """
+
+    def stack(depth: int) -> Architecture:
+        taken = {"mixer": "attention", "feedforward": "swiglu_2x"}
+        return Architecture(
+            {
+                f"layers.{layer}.{part}": option if layer < depth else "skip"
+                for layer in range(layers)
+                for part, option in taken.items()
+            }
+        )
+
+    return tuple(map(stack, range(1, layers + 1)))
 
 
 def mixers(width: int, heads: int) -> Mapping[str, nn.Module]:

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from search_spaces.binding import check
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from search_spaces.architecture import Architecture
     from search_spaces.rules import Rule
 
 Split = Literal["train", "validation", "test"]
@@ -28,9 +31,11 @@ class SearchSpace:
     `example_inputs(batch, length)` makes inputs of that size (seeded, valid for the network), by which it is
     traced, exported and timed. `dynamic` names the dimensions that stay free in the exported file; they
     apply to every tensor input, and so to the inputs of options too. `input_names` and `output_names` are
-    the exported file's. `rules` say which options of different choices may stand together.
+    the exported file's. `rules` say which options of different choices may stand together. `references` are
+    networks that people know, by name, each in the sizes that the space holds: what a winner has to beat at
+    equal cost.
 
-    Raises SearchSpaceError for a rule about a choice or an option that the network does not have.
+    Raises SearchSpaceError for a rule or a reference that is not about this network.
     """
 
     name: str
@@ -40,10 +45,13 @@ class SearchSpace:
     input_names: tuple[str, ...] = ("input",)
     output_names: tuple[str, ...] = ("output",)
     rules: tuple[Rule, ...] = ()
+    references: Mapping[str, tuple[Architecture, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for rule in self.rules:
             rule.check(self.network)
+        for architecture in (a for sizes in self.references.values() for a in sizes):
+            check(self.network, architecture)
 
 
 class Task(Protocol):

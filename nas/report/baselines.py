@@ -51,7 +51,7 @@ def baselines(run: RunRecord, colours: dict[str, str]) -> Html:
 def _row(run: RunRecord, network: Contender, colours: dict[str, str]) -> list[object]:
     words = Html(f'<span class="words">{escape(in_words(run, network.architecture))}</span>')
     return [
-        join([swatch(network.role.colour), network.role.name]),
+        join([swatch(network.role.colour), network.name]),
         join([strip(run, network.architecture, colours), words]),
         number(network.test_metric, 4),
         number(network.test_loss, 4),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nas.report.markup import Html, escape
-from nas.report.palette import BLUE, GREEN, GREY, ORANGE, PURPLE
+from nas.report.palette import BLUE, GREEN, GREY, ORANGE, PURPLE, TEAL
 
 if TYPE_CHECKING:
     from nas.report.record import Json, RunRecord
@@ -26,6 +26,7 @@ class Role:
 ROLES = {
     "winner": Role("winner", BLUE, "star", 17),
     "best_random": Role("best random", ORANGE, "diamond"),
+    "reference": Role("reference", TEAL, "hexagon"),
     "uniform": Role("uniform", GREEN, "square"),
     "largest": Role("largest", PURPLE, "triangle-up", 14),
 }
@@ -36,6 +37,7 @@ CANDIDATE = Role("candidate", BLUE, "circle-open", 10)
 @dataclass(frozen=True)
 class Contender:
     role: Role
+    name: str
     architecture: dict[str, str]
     predicted: Json
     measured: Json
@@ -47,7 +49,7 @@ class Contender:
 
 
 def contenders(run: RunRecord) -> dict[str, Contender]:
-    """`winner`, `best_random`, `uniform` and `largest`, those of them that the run has."""
+    """The winner and the baselines that are not one of many, those of them that the run has."""
     baselines = run.part("baselines")
     known = {key: baselines[key] for key in ROLES if baselines.get(key)}
     if run.architecture:
@@ -59,6 +61,7 @@ def contenders(run: RunRecord) -> dict[str, Contender]:
 def _contender(role: Role, data: Json) -> Contender:
     return Contender(
         role,
+        name=data.get("name") or role.name,
         architecture=data.get("architecture") or {},
         predicted=data.get("predicted") or {},
         measured=data.get("measured") or {},

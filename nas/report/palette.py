@@ -11,10 +11,10 @@ SKIP = "skip"
 """The name that search spaces give to the option that does nothing; it is drawn faint."""
 
 GREY = "#9097a3"
-BLUE, ORANGE, GREEN, PURPLE = "#4c78d8", "#e0843a", "#2a9d7c", "#8d6bd6"
+BLUE, ORANGE, GREEN, PURPLE, TEAL = "#4c78d8", "#e0843a", "#2a9d7c", "#8d6bd6", "#37a3c6"
 
 _OPTIONS = (
-    BLUE, ORANGE, GREEN, "#c2517d", PURPLE, "#c9a227", "#37a3c6", "#a8603c", "#7d9b3b", "#dc625c",
+    BLUE, ORANGE, GREEN, "#c2517d", PURPLE, "#c9a227", TEAL, "#a8603c", "#7d9b3b", "#dc625c",
     "#5a6ea6", "#c983c3", "#55b598", "#a58d5f", "#79abe6", "#e5a583", "#93c06f", "#985b98",
 )  # fmt: skip
 

@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from hw_cost_models.cost import Cost
-from nas.baselines import random_architectures, uniform_architecture
+from nas.baselines import random_architectures, reference_architecture, to_train, uniform_architecture
 from nas.budget import Budget
 from search_spaces import Architecture
+from search_spaces.rules import excluded
 from tests.nas.toys import architecture, architectures, flat_table, toy_table
 
 if TYPE_CHECKING:
@@ -116,3 +117,29 @@ def test_a_skip_everywhere_is_no_network() -> None:
     assert uniform_architecture(table, Budget(latency_ms=4.9)) is None, "only the skips would fit"
     found = uniform_architecture(table, Budget(latency_ms=5.0))
     assert found == Architecture({"c0": "work", "c1": "work"})
+
+
+def test_the_deepest_reference_within_the_budget_is_taken() -> None:
+    table = flat_table({"skip": 0.0, "a": 1.0, "b": 2.0}, {"skip": 0.0, "a": 1.0, "b": 2.0}, fixed=0.5)
+    known = {
+        "all a": tuple(Architecture({"c0": "a", "c1": second}) for second in ("skip", "a")),
+        "all b": tuple(Architecture({"c0": "b", "c1": second}) for second in ("skip", "b")),
+    }
+
+    def found(limit: float) -> tuple[str, Architecture] | None:
+        return reference_architecture(table, Budget(latency_ms=limit), known)
+
+    assert found(1.0) is None
+    assert found(2.4) == ("all a", known["all a"][0])
+    assert found(9.0) == ("all b", known["all b"][1])
+    ruled = replace(table, rules=(excluded(("c0", "b"), ("c1", "b")),))
+    assert reference_architecture(ruled, Budget(latency_ms=9.0), known) != found(9.0)
+
+
+def test_the_uniform_one_is_trained_where_no_reference_is_known() -> None:
+    rivals = {name: {"architecture": {"c": name}} for name in ("best_random", "uniform", "largest")}
+    assert list(to_train({"random": [], **rivals})) == ["best_random", "uniform", "largest"]
+    known = {"reference": {"architecture": {"c": "known"}}}
+    trained = to_train({"random": [], **rivals, **known})
+    assert trained.keys() == {"best_random", "largest", "reference"}
+    assert trained["reference"] == Architecture({"c": "known"})

@@ -16,7 +16,7 @@ from nas import export
 from nas.errors import VerificationError
 from nas.export import TOLERANCE, check_parity, export_network
 from search_spaces import SearchSpace, select
-from search_spaces.blocks.sparse import SparseLinear, two_of_four
+from search_spaces.blocks.sparse import SparseLinear, largest
 from tests.nas.toys import Toy, architecture, toy_inputs, toy_space
 
 if TYPE_CHECKING:
@@ -150,5 +150,5 @@ def test_sparse_weights_are_exported_as_zeros(tmp_path: Path) -> None:
     assert torch.equal(network[0].weight, dense), "the trained weights stay as they are"
     model = onnx.load(str(tmp_path / "winner.onnx"))
     weights = [numpy_helper.to_array(i) for i in model.graph.initializer]
-    kept = np.sort((dense * two_of_four(dense)).numpy(), None)
+    kept = np.sort((dense * largest(dense, 2, 4)).numpy(), None)
     assert any(w.size == 32 and np.array_equal(np.sort(w, None), kept) for w in weights)

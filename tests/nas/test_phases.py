@@ -110,13 +110,15 @@ def test_the_result_says_what_was_found(result: Result) -> None:
 
 def test_what_it_stands_beside(result: Result) -> None:
     baselines, budget = result.summary["baselines"], result.summary["budget"]["latency_ms"]
-    assert baselines.keys() >= {"random", "best_random", "largest"}
+    assert baselines.keys() >= {"random", "best_random", "reference", "largest"}
+    assert baselines["reference"]["name"] == "LLaMA-like"
+    assert baselines["reference"]["predicted"]["latency_ms"] <= budget
     assert len({json.dumps(r["architecture"]) for r in baselines["random"]}) == EFFORT.random_architectures
     assert all(r["predicted"]["latency_ms"] <= budget for r in baselines["random"])
     best = min(baselines["random"], key=lambda r: r["shared_loss"])
     assert baselines["best_random"]["architecture"] == best["architecture"]
     for name, entry in baselines.items():
-        if name != "random":
+        if name in ("best_random", "reference", "largest"):
             assert {"shared_loss", "validation_loss", "test_loss", "test_metric"} <= entry.keys()
             trained = _lines(result.path)[f"5-train-{name}.jsonl"].splitlines()
             assert len(trained) == EFFORT.train_steps

@@ -1,5 +1,6 @@
 """Every option of hybrid-lm: causal, shape-preserving, trainable, and the same in ONNX Runtime."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -158,3 +159,14 @@ def test_sizes_that_do_not_fit(sizes: dict[str, int]) -> None:
 def test_catalogue_builds_what_it_names() -> None:
     for name, build in SPACES.items():
         assert build().name == name
+
+
+def test_the_reference_is_a_stack_of_every_depth() -> None:
+    space = hybrid_lm(layers=3, width=WIDTH, heads=2)
+    for depth, architecture in enumerate(space.references["LLaMA-like"], start=1):
+        kinds = [type(module).__name__ for module in select(space.network, architecture).modules()]
+        assert (kinds.count("Attention"), kinds.count("SwiGLU"), kinds.count("Identity")) == (
+            *(depth, depth, 2 * (3 - depth)),
+        )
+    with pytest.raises(SearchSpaceError, match="no choice 'layers"):
+        replace(hybrid_lm(layers=2, width=WIDTH, heads=2), references=space.references)

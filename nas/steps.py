@@ -55,7 +55,7 @@ def weight_step(
         with torch.no_grad():
             taught, _ = supernet(inputs, teacher)
         if task.loss(taught, target) < task_loss:
-            distillation = DISTILLATION * task.distillation(output, taught)
+            distillation = DISTILLATION * task.distillation(output, taught, target)
     loss = task_loss + distillation + auxiliary
     descend(loss, optimizer, supernet.weights())
     return {

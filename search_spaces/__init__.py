@@ -7,21 +7,26 @@ from search_spaces.choice import Choice, Mixture, choices, parents
 from search_spaces.decoding import Decoder, Prefill, State, Stateful
 from search_spaces.errors import DataError, SearchSpaceError, UnboundChoiceError
 from search_spaces.hybrid_lm import hybrid_lm
-from search_spaces.space import SearchSpace, Task
+from search_spaces.labelled_text import LabelledText
+from search_spaces.space import CountsErrors, SearchSpace, Task
+from search_spaces.synthetic import SyntheticTask
 from search_spaces.text import ByteText
 
 __all__ = [
     "Architecture",
     "ByteText",
     "Choice",
+    "CountsErrors",
     "DataError",
     "Decoder",
+    "LabelledText",
     "Mixture",
     "Prefill",
     "SearchSpace",
     "SearchSpaceError",
     "State",
     "Stateful",
+    "SyntheticTask",
     "Task",
     "UnboundChoiceError",
     "bind",

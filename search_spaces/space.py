@@ -6,7 +6,7 @@ A space knows nothing of costs and a task knows nothing of spaces; `nas.search` 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, get_args, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from search_spaces.rules import Rule
 
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 Batch = tuple[tuple[Tensor, ...], Tensor]
 """The network's inputs and the target."""
 
@@ -81,10 +82,22 @@ class Task(Protocol):
         """The scalar that training minimises, averaged over the batch; in nats for likelihoods."""
         ...
 
-    def distillation(self, output: Tensor, taught: Tensor) -> Tensor:
-        """How far an output is from a teacher's, a scalar on the scale of `loss`."""
+    def distillation(self, output: Tensor, taught: Tensor, target: Tensor) -> Tensor:
+        """How far an output is from a teacher's, a scalar on the scale of `loss`.
+
+        `target` is there to say which places are scored.
+        """
         ...
 
     def metric(self, loss: float) -> float:
         """The mean loss in the unit people know, such as bits per byte."""
+        ...
+
+
+@runtime_checkable
+class CountsErrors(Protocol):
+    """A task that also knows right from wrong."""
+
+    def error(self, output: Tensor, target: Tensor) -> Tensor:
+        """The share of what is scored that the output has wrong, a scalar between 0 and 1."""
         ...

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import platform
 import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from search_spaces.classification import Classification
 from search_spaces.errors import DataError, SearchSpaceError
+from search_spaces.space import SPLITS
+from search_spaces.text_files import read_texts, shuffled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from search_spaces.space import Batch, Split
 
-_SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _FILES_TO_SPLIT_BY = 10
 """From so many files on each split gets whole files; below, each file is cut in three."""
 
 
-class ByteText:
+class ByteText(Classification):
     """A byte-level language-model task: 80 % of the text to train on, 10 % for validation, 10 % to test.
 
     `path` is a text file, or a folder whose text files are taken at any depth (hidden ones and those that
@@ -36,15 +36,13 @@ class ByteText:
     """
 
     metric_name = "bits per byte"
+    classes = 256
 
     def __init__(self, path: Path | None = None, length: int = 256) -> None:
         if length < 1:
             raise SearchSpaceError(f"a sequence needs at least one byte, got length {length}")
         place = path or Path(sysconfig.get_path("stdlib"))
-        try:
-            texts, self._skipped = _read(place, "**/*" if path else "*.py")
-        except OSError as error:
-            raise DataError(f"{error.filename or place}: cannot be read: {error.strerror}") from None
+        texts, self._skipped = read_texts(place, "**/*" if path else "*.py")
         self.name = place.resolve().name if path else "python-stdlib"
         self.length = length
         self._source = str(path) if path else f"standard library of Python {platform.python_version()}"
@@ -86,62 +84,17 @@ class ByteText:
         windows = self._data[split][starts[:, None] + torch.arange(self.length + 1)].long()
         return (windows[:, :-1],), windows[:, 1:]
 
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy in nats per byte. output: (batch, length, 256); target: (batch, length)."""
-        return F.cross_entropy(output.flatten(0, 1), target.flatten())
-
-    def distillation(self, output: Tensor, taught: Tensor) -> Tensor:
-        """KL(taught ‖ output), the mean in nats per byte; both are logits (batch, length, 256)."""
-        student, teacher = (logits.flatten(0, 1).log_softmax(dim=-1) for logits in (output, taught.detach()))
-        return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
-
-    def metric(self, loss: float) -> float:
-        """Nats per byte to bits per byte."""
-        return loss / math.log(2)
-
-
-def _read(place: Path, pattern: str) -> tuple[dict[str, bytes], int]:
-    """The text files by name, and how many others were left out. Raises DataError or OSError."""
-    if place.is_file():
-        text = place.read_bytes()
-        if not text:
-            raise DataError(f"{place}: the file is empty")
-        if not _is_text(text):
-            raise DataError(f"{place}: not UTF-8 text, so it cannot be learnt as text")
-        return {place.name: text}, 0
-    if not place.is_dir():
-        raise DataError(f"{place}: no such file or folder")
-    files = {path.relative_to(place): path for path in sorted(place.glob(pattern)) if path.is_file()}
-    visible = {name: path for name, path in files.items() if not any(p.startswith(".") for p in name.parts)}
-    contents = {name.as_posix(): path.read_bytes() for name, path in visible.items()}
-    texts = {name: text for name, text in contents.items() if text and _is_text(text)}
-    if not texts:
-        raise DataError(
-            f"{place}: no text in the folder ({len(contents)} files, none UTF-8 text with content)"
-        )
-    return texts, len(contents) - len(texts)
-
-
-def _is_text(content: bytes) -> bool:
-    if b"\0" in content:
-        return False
-    try:
-        content.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
-
 
 def _split(texts: Mapping[str, bytes]) -> dict[Split, bytearray]:
     """By file, ordered by a hash of the name (the same everywhere, unrelated to content), or by range."""
-    splits: dict[Split, bytearray] = {split: bytearray() for split in _SPLITS}
+    splits: dict[Split, bytearray] = {split: bytearray() for split in SPLITS}
     if len(texts) >= _FILES_TO_SPLIT_BY:
-        names = sorted(texts, key=lambda name: hashlib.sha256(name.encode()).digest())
-        for split, part in zip(_SPLITS, _eighty_ten_ten(len(names)), strict=True):
+        names = shuffled(texts)
+        for split, part in zip(SPLITS, _eighty_ten_ten(len(names)), strict=True):
             splits[split] += b"".join(texts[name] for name in names[part])
         return splits
     for text in texts.values():
-        for split, part in zip(_SPLITS, _eighty_ten_ten(len(text)), strict=True):
+        for split, part in zip(SPLITS, _eighty_ten_ten(len(text)), strict=True):
             splits[split] += text[part]
     return splits
 

@@ -137,7 +137,7 @@ class ToyTask:
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(output, target)
 
-    def distillation(self, output: Tensor, taught: Tensor) -> Tensor:
+    def distillation(self, output: Tensor, taught: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(output, taught.detach())
 
     def metric(self, loss: float) -> float:

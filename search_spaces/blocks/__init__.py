@@ -8,6 +8,7 @@ from search_spaces.blocks.moe import MixtureOfExperts
 from search_spaces.blocks.residual import PreNorm, RMSNorm
 from search_spaces.blocks.sliding_window import SlidingWindowAttention
 from search_spaces.blocks.sparse import SparseLinear, finalised
+from search_spaces.blocks.state_space import StateSpace
 
 __all__ = [
     "Attention",
@@ -19,6 +20,7 @@ __all__ = [
     "RMSNorm",
     "SlidingWindowAttention",
     "SparseLinear",
+    "StateSpace",
     "SwiGLU",
     "finalised",
 ]

@@ -37,7 +37,7 @@ class GatedConvolution(nn.Module):
         """A whole prompt: its output, and the inputs that the next token sees."""
         input_gate, gate, value = self.gates(x).chunk(3, dim=-1)
         padded = F.pad(input_gate * value, (0, 0, self.kernel - 1, 0))
-        return self.out(gate * self._convolve(padded)), (padded[:, x.shape[1] :],)
+        return self.out(gate * convolve(padded, self.taps)), (padded[:, x.shape[1] :],)
 
     state_names = ("inputs",)
 
@@ -52,10 +52,16 @@ class GatedConvolution(nn.Module):
         mixed = (seen * self.taps).sum(dim=1, keepdim=True)
         return self.out(gate * mixed), (seen[:, 1:],)
 
-    def _convolve(self, padded: Tensor) -> Tensor:
-        """A sum of shifted copies: at a few taps it beats conv1d, forward and backward, on a CPU."""
-        length = padded.shape[1] - self.kernel + 1
-        mixed = padded[:, self.kernel - 1 :] * self.taps[-1]
-        for tap in range(self.kernel - 1):
-            mixed = torch.addcmul(mixed, padded[:, tap : tap + length], self.taps[tap])
-        return mixed
+
+def convolve(padded: Tensor, taps: Tensor) -> Tensor:
+    """Depthwise, without padding: (batch, length + kernel - 1, width) -> (batch, length, width).
+
+    `taps`, (kernel, width), are in the order of the tokens. A sum of shifted copies: at a few taps it beats
+    conv1d, forward and backward, on a CPU.
+    """
+    kernel = taps.shape[0]
+    length = padded.shape[1] - kernel + 1
+    mixed = padded[:, kernel - 1 :] * taps[-1]
+    for tap in range(kernel - 1):
+        mixed = torch.addcmul(mixed, padded[:, tap : tap + length], taps[tap])
+    return mixed

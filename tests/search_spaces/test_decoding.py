@@ -13,7 +13,13 @@ from torch import Tensor, nn
 
 from hw_cost_models import export_onnx
 from search_spaces import Decoder, finalised, hybrid_lm, select
-from search_spaces.blocks import Attention, GatedConvolution, LinearAttention, SlidingWindowAttention
+from search_spaces.blocks import (
+    Attention,
+    GatedConvolution,
+    LinearAttention,
+    SlidingWindowAttention,
+    StateSpace,
+)
 from search_spaces.decoding import Stateful
 from tests.search_spaces.covering import covering
 
@@ -30,6 +36,7 @@ BLOCKS = {
     "linear": LinearAttention(WIDTH, 2, 8),
     "convolution": GatedConvolution(WIDTH, 4),
     "convolution of one": GatedConvolution(WIDTH, 1),
+    "state space": StateSpace(WIDTH, 2, 8, chunk=8),
 }
 
 

@@ -1,4 +1,4 @@
-"""N:M sparse weights: of every `of` neighbours along the input, the `keep` largest stay; two of four as a rule.
+"""N:M sparse weights: of every `of` neighbours along the input, the `keep` largest stay.
 
 Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks", arXiv:2104.08378. The dense weight keeps
 learning behind the mask, through a straight-through gradient (Zhou et al. 2021, arXiv:2102.04010, eq. 5), so

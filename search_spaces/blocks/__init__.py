@@ -1,19 +1,21 @@
 """Blocks of causal language models: each (batch, length, width) -> the same, any length from one."""
 
-from search_spaces.blocks.attention import Attention
+from search_spaces.blocks.attention import Attention, BidirectionalAttention
 from search_spaces.blocks.convolution import GatedConvolution
 from search_spaces.blocks.feedforward import LowRankLinear, SwiGLU
 from search_spaces.blocks.linear_attention import LinearAttention
 from search_spaces.blocks.moe import MixtureOfExperts
 from search_spaces.blocks.residual import PreNorm, RMSNorm
-from search_spaces.blocks.sliding_window import SlidingWindowAttention
+from search_spaces.blocks.sliding_window import LocalAttention, SlidingWindowAttention
 from search_spaces.blocks.sparse import SparseLinear, finalised
 from search_spaces.blocks.state_space import StateSpace
 
 __all__ = [
     "Attention",
+    "BidirectionalAttention",
     "GatedConvolution",
     "LinearAttention",
+    "LocalAttention",
     "LowRankLinear",
     "MixtureOfExperts",
     "PreNorm",

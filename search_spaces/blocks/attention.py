@@ -1,4 +1,4 @@
-"""Causal softmax attention: multi-head, grouped-query and multi-query are one block with fewer key heads."""
+"""Softmax attention: multi-head, grouped-query and multi-query are one block with fewer key heads."""
 
 from __future__ import annotations
 
@@ -59,6 +59,28 @@ class Attention(nn.Module):
         return self.out(attend_to_all(query, keys, values)), (keys, values)
 
 
+class BidirectionalAttention(nn.Module):
+    """Every token attends to every token, as in an encoder. (batch, length, width) -> the same.
+
+    Heads, positions and errors are those of `Attention`. It reads what comes later, so it has no decode step.
+    """
+
+    def __init__(self, width: int, heads: int, kv_heads: int) -> None:
+        super().__init__()
+        check_heads(width, heads, kv_heads)
+        self.heads = heads
+        self.kv_heads = kv_heads
+        self.qkv = nn.Linear(width, (heads + 2 * kv_heads) * (width // heads), bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        query, key, value = rotary_heads(self.qkv(x), self.heads, self.kv_heads)
+        shared = self.kv_heads != self.heads
+        mixed = F.scaled_dot_product_attention(query, key, value, enable_gqa=shared)
+        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return y
+
+
 def attend_to_all(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """One query token to all keys: (batch, heads, 1, features) -> (batch, 1, heads * features).
 
@@ -67,6 +89,15 @@ def attend_to_all(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     batch, heads, _, features = query.shape
     grouped = query.reshape(batch, keys.shape[1], heads // keys.shape[1], features)
     return F.scaled_dot_product_attention(grouped, keys, values).reshape(batch, 1, heads * features)
+
+
+def joint_softmax(*scores: Tensor) -> tuple[Tensor, ...]:
+    """One softmax over several sets of keys: the scores of each, (..., its keys), to its weights.
+
+    The sets stay apart, so that none has to be copied behind another to be read together.
+    """
+    weights = torch.cat(scores, dim=-1).softmax(dim=-1)
+    return weights.split_with_sizes([part.shape[-1] for part in scores], dim=-1)
 
 
 def check_heads(width: int, heads: int, kv_heads: int) -> None:

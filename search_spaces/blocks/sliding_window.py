@@ -1,8 +1,8 @@
-"""Causal attention to the last `window` tokens, at a cost linear in the length.
+"""Attention to the tokens within a window, at a cost linear in the length.
 
 Computed in bands (Beltagy et al. 2020, "Longformer", arXiv:2004.05150, section 3.1): blocks as long as the
-window attend to themselves and to the block before. Masking full attention would give the same numbers, but
-costs more than full attention does.
+window attend to themselves and to the blocks beside them. Masking full attention would give the same numbers,
+but costs more than full attention does.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.blocks.attention import attend_to_all, check_heads, rotary_heads
+from search_spaces.blocks.attention import attend_to_all, check_heads, joint_softmax, rotary_heads
 from search_spaces.blocks.rotary import rotate
 from search_spaces.errors import SearchSpaceError
 
@@ -24,18 +24,29 @@ if TYPE_CHECKING:
 class SlidingWindowAttention(nn.Module):
     """Every token attends to itself and the `window - 1` before it. (batch, length, width) -> the same.
 
-    Raises SearchSpaceError for a window below one or heads that do not divide the width.
+    And to `sinks` learnable tokens, a key and a value a head each, which take up the attention that belongs
+    nowhere (Xiao et al. 2023, "Efficient Streaming Language Models with Attention Sinks", arXiv:2309.17453,
+    section 3.3). They have no position: every query meets them unturned, as if they stood where it stands, so
+    they look the same from everywhere and cost no state.
+
+    Raises SearchSpaceError for a window below one, sinks below none or heads that do not divide the width.
     """
 
-    def __init__(self, width: int, heads: int, window: int) -> None:
+    def __init__(self, width: int, heads: int, window: int, sinks: int = 0) -> None:
         super().__init__()
         check_heads(width, heads, heads)
-        if window < 1:
-            raise SearchSpaceError(f"a window holds at least the token itself, got {window}")
+        _check_window(window)
+        if sinks < 0:
+            raise SearchSpaceError(f"a window has no sinks or some, got {sinks}")
         self.heads = heads
         self.window = window
+        self.sinks = sinks
         self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
+        if sinks:
+            shape = (heads, sinks, width // heads)
+            self.sink_keys = nn.Parameter(torch.randn(shape) * shape[2] ** -0.5)
+            self.sink_values = nn.Parameter(torch.randn(shape) * shape[2] ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         return self._attend(self.qkv(x))
@@ -43,19 +54,24 @@ class SlidingWindowAttention(nn.Module):
     def prefill(self, x: Tensor) -> tuple[Tensor, State]:
         """A whole prompt: its output, and the state that it leaves."""
         qkv = self.qkv(x)
-        _, key, value = (part.transpose(1, 2) for part in self._heads(qkv))
+        _, key, value = self._unturned(qkv)
         return self._attend(qkv), (_last(key, self.window - 1), _last(value, self.window - 1))
 
     def _attend(self, qkv: Tensor) -> Tensor:
         batch, length, _ = qkv.shape
         query, key, value = (
-            self._blocks(part) for part in rotary_heads(qkv, self.heads, self.heads)
+            _blocks(part, self.window) for part in rotary_heads(qkv, self.heads, self.heads)
         )  # (batch * heads, blocks, window, features)
-        mixed = F.scaled_dot_product_attention(
-            query, _with_previous(key), _with_previous(value), attn_mask=self._band(query)
-        )
-        mixed = mixed.reshape(batch, self.heads, -1, mixed.shape[-1])[:, :, :length]
-        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        key, value, seen = _with_previous(key), _with_previous(value), self._band(query)
+        if self.sinks:
+            to_sinks = _blocks(self._to_sinks(self._unturned(qkv)[0]), self.window)
+            weights, sunk = joint_softmax(_scores(query, key).masked_fill(~seen, -torch.inf), to_sinks)
+            mixed = _in_a_row(weights @ value, batch, self.heads)
+            mixed = mixed + _in_a_row(sunk, batch, self.heads) @ self.sink_values
+        else:
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+            mixed = _in_a_row(mixed, batch, self.heads)
+        y: Tensor = self.out(mixed[:, :, :length].transpose(1, 2).flatten(2))
         return y
 
     state_names = ("key", "value")
@@ -73,23 +89,26 @@ class SlidingWindowAttention(nn.Module):
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """One more token: (batch, 1, width) -> the same, and the state with it."""
         keys, values = state
-        query, key, value = (part.transpose(1, 2) for part in self._heads(self.qkv(x)))
+        unturned, key, value = self._unturned(self.qkv(x))
         keys, values = torch.cat((keys, key), dim=2), torch.cat((values, value), dim=2)
         turned = rotate(keys.transpose(1, 2)).transpose(1, 2)
-        query = rotate(query.transpose(1, 2), start=keys.shape[2] - 1).transpose(1, 2)
-        y: Tensor = self.out(attend_to_all(query, turned, values))
+        query = rotate(unturned.transpose(1, 2), start=keys.shape[2] - 1).transpose(1, 2)
+        if self.sinks:
+            weights, sunk = joint_softmax(_scores(query, turned), self._to_sinks(unturned))
+            mixed = (weights @ values + sunk @ self.sink_values).transpose(1, 2).flatten(2)
+        else:
+            mixed = attend_to_all(query, turned, values)
         kept = self.window - 1
-        return y, (_last(keys, kept), _last(values, kept))
+        return self.out(mixed), (_last(keys, kept), _last(values, kept))
 
-    def _heads(self, qkv: Tensor) -> tuple[Tensor, ...]:
-        """Query, key and value, not turned: three of (batch, length, heads, features)."""
-        return qkv.reshape(*qkv.shape[:2], 3, self.heads, -1).unbind(2)
+    def _unturned(self, qkv: Tensor) -> tuple[Tensor, ...]:
+        """Query, key and value, not turned: three of (batch, heads, length, features)."""
+        parts = qkv.reshape(*qkv.shape[:2], 3, self.heads, -1).unbind(2)
+        return tuple(part.transpose(1, 2) for part in parts)
 
-    def _blocks(self, part: Tensor) -> Tensor:
-        """(batch, heads, length, features) -> (batch * heads, blocks, window, features), zeros at the end."""
-        missing = -part.shape[2] % self.window
-        padded = F.pad(part, (0, 0, 0, missing)).flatten(0, 1)
-        return padded.reshape(padded.shape[0], -1, self.window, part.shape[-1])
+    def _to_sinks(self, unturned: Tensor) -> Tensor:
+        """Scores of the sinks for queries without position: (batch, heads, length, sinks)."""
+        return _scores(unturned, self.sink_keys)
 
     def _band(self, query: Tensor) -> Tensor:
         """Which keys of a (previous block, own block) pair a query may see: (1, blocks, window, 2 window).
@@ -104,6 +123,74 @@ class SlidingWindowAttention(nn.Module):
         return (band & ((block > 0) | (column >= self.window)))[None]
 
 
+class LocalAttention(nn.Module):
+    """Every token attends to itself and the `window - 1` on either side, as in an encoder.
+
+    (batch, length, width) -> the same. Heads and positions are those of `Attention`. It reads what comes
+    later, so it has no decode step. Raises SearchSpaceError for a window below one or heads that do not fit.
+    """
+
+    def __init__(self, width: int, heads: int, kv_heads: int, window: int) -> None:
+        super().__init__()
+        check_heads(width, heads, kv_heads)
+        _check_window(window)
+        self.heads = heads
+        self.kv_heads = kv_heads
+        self.window = window
+        self.qkv = nn.Linear(width, (heads + 2 * kv_heads) * (width // heads), bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, length, _ = x.shape
+        sharing = self.heads // self.kv_heads
+        query, key, value = (
+            _blocks(part, self.window) for part in rotary_heads(self.qkv(x), self.heads, self.kv_heads)
+        )  # (batch * heads or kv_heads, blocks, window, features)
+        rows = query.reshape(-1, sharing, *query.shape[1:]).transpose(1, 2).flatten(2, 3)
+        mixed = F.scaled_dot_product_attention(
+            rows, _with_neighbours(key), _with_neighbours(value), attn_mask=self._band(query, length)
+        )
+        mixed = mixed.reshape(*key.shape[:2], sharing, self.window, -1).transpose(1, 2).flatten(0, 1)
+        mixed = _in_a_row(mixed, batch, self.heads)[:, :, :length]
+        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return y
+
+    def _band(self, query: Tensor, length: int) -> Tensor:
+        """Which keys of the (previous, own, next) blocks a query may see: (1, blocks, rows, 3 window).
+
+        The rows are the block's queries of every head that shares the keys. Relative to the first key, the
+        query at row i stands at window + i and sees i + 1 … 2 window + i - 1, where there are tokens.
+        """
+        row = torch.arange(self.window, device=query.device).repeat(self.heads // self.kv_heads)[:, None]
+        column = torch.arange(3 * self.window, device=query.device)
+        band = (row < column) & (column < row + 2 * self.window)
+        block = torch.arange(query.shape[1], device=query.device)[:, None, None]
+        position = (block - 1) * self.window + column
+        return (band & (position >= 0) & (position < length))[None]
+
+
+def _check_window(window: int) -> None:
+    if window < 1:
+        raise SearchSpaceError(f"a window holds at least the token itself, got {window}")
+
+
+def _blocks(part: Tensor, window: int) -> Tensor:
+    """(batch, heads, length, features) -> (batch * heads, blocks, window, features), zeros at the end."""
+    padded = F.pad(part, (0, 0, 0, -part.shape[2] % window)).flatten(0, 1)
+    return padded.reshape(padded.shape[0], -1, window, part.shape[-1])
+
+
+def _in_a_row(blocks: Tensor, batch: int, heads: int) -> Tensor:
+    """(batch * heads, blocks, window, features) -> (batch, heads, blocks * window, features)."""
+    return blocks.reshape(batch, heads, -1, blocks.shape[-1])
+
+
+def _scores(query: Tensor, keys: Tensor) -> Tensor:
+    """(..., queries, features) and (..., keys, features) -> (..., queries, keys)."""
+    scores: Tensor = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+    return scores
+
+
 def _last(x: Tensor, count: int) -> Tensor:
     """The last tokens, at most so many, of (batch, heads, tokens, features)."""
     return x[:, :, -count:] if count else x[:, :, :0]
@@ -113,3 +200,9 @@ def _with_previous(blocks: Tensor) -> Tensor:
     """Each block behind the one before it: (n, blocks, window, f) -> (n, blocks, 2 window, f)."""
     previous = F.pad(blocks, (0, 0, 0, 0, 1, 0))[:, :-1]
     return torch.cat((previous, blocks), dim=2)
+
+
+def _with_neighbours(blocks: Tensor) -> Tensor:
+    """Each block between those beside it: (n, blocks, window, f) -> (n, blocks, 3 window, f)."""
+    framed = F.pad(blocks, (0, 0, 0, 0, 1, 1))
+    return torch.cat((framed[:, :-2], blocks, framed[:, 2:]), dim=2)

@@ -33,6 +33,7 @@ BLOCKS = {
     "multi query": Attention(WIDTH, 4, 1),
     "window": SlidingWindowAttention(WIDTH, 2, 5),
     "window of one": SlidingWindowAttention(WIDTH, 2, 1),
+    "window with sinks": SlidingWindowAttention(WIDTH, 2, 5, sinks=2),
     "linear": LinearAttention(WIDTH, 2, 8),
     "convolution": GatedConvolution(WIDTH, 4),
     "convolution of one": GatedConvolution(WIDTH, 1),

@@ -1,9 +1,10 @@
 """Blocks of causal language models: each (batch, length, width) -> the same, any length from one."""
 
 from search_spaces.blocks.attention import Attention, BidirectionalAttention
-from search_spaces.blocks.convolution import GatedConvolution
+from search_spaces.blocks.bidirectional import Bidirectional
+from search_spaces.blocks.convolution import CentredConvolution, GatedConvolution
 from search_spaces.blocks.feedforward import LowRankLinear, SwiGLU
-from search_spaces.blocks.linear_attention import LinearAttention
+from search_spaces.blocks.linear_attention import BidirectionalLinearAttention, LinearAttention
 from search_spaces.blocks.moe import MixtureOfExperts
 from search_spaces.blocks.residual import PreNorm, RMSNorm
 from search_spaces.blocks.sliding_window import LocalAttention, SlidingWindowAttention
@@ -12,7 +13,10 @@ from search_spaces.blocks.state_space import StateSpace
 
 __all__ = [
     "Attention",
+    "Bidirectional",
     "BidirectionalAttention",
+    "BidirectionalLinearAttention",
+    "CentredConvolution",
     "GatedConvolution",
     "LinearAttention",
     "LocalAttention",

@@ -1,4 +1,4 @@
-"""A gated short causal convolution: the cheapest mixer that knows the order of its tokens."""
+"""A gated short convolution: the cheapest mixer that knows the order of its tokens."""
 
 from __future__ import annotations
 
@@ -51,6 +51,28 @@ class GatedConvolution(nn.Module):
         seen = torch.cat((state[0], input_gate * value), dim=1)
         mixed = (seen * self.taps).sum(dim=1, keepdim=True)
         return self.out(gate * mixed), (seen[:, 1:],)
+
+
+class CentredConvolution(nn.Module):
+    """As `GatedConvolution`, over the token and as many on either side of it. (batch, length, width) -> same.
+
+    Raises SearchSpaceError for a kernel that has no middle.
+    """
+
+    def __init__(self, width: int, kernel: int = 5) -> None:
+        super().__init__()
+        if kernel < 1 or kernel % 2 == 0:
+            raise SearchSpaceError(f"a centred kernel holds an odd number of tokens, got {kernel}")
+        self.kernel = kernel
+        self.gates = nn.Linear(width, 3 * width, bias=False)
+        self.taps = nn.Parameter(torch.randn(kernel, width) * kernel**-0.5)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        input_gate, gate, value = self.gates(x).chunk(3, dim=-1)
+        padded = F.pad(input_gate * value, (0, 0, self.kernel // 2, self.kernel // 2))
+        y: Tensor = self.out(gate * convolve(padded, self.taps))
+        return y
 
 
 def convolve(padded: Tensor, taps: Tensor) -> Tensor:

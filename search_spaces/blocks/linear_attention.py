@@ -1,11 +1,12 @@
-"""Causal linear attention: a state of fixed size in place of a cache that grows.
+"""Linear attention: a state of fixed size in place of a cache that grows.
 
 With φ(x) = elu(x) + 1 (Katharopoulos et al. 2020, "Transformers are RNNs", arXiv:2006.16236, eq. 16–20):
 
     S_t = S_{t-1} + φ(k_t) v_tᵀ      z_t = z_{t-1} + φ(k_t)      y_t = φ(q_t)ᵀ S_t / φ(q_t)ᵀ z_t
 
 Computed chunk by chunk (Hua et al. 2022, arXiv:2202.10447, section 3.2): inside a chunk as masked attention,
-across chunks through the running sum of the chunks' states; there is no loop over time.
+across chunks through the running sum of the chunks' states; there is no loop over time. Where every token may
+read all others, S and z are sums over all of them, and there are no chunks either.
 """
 
 from __future__ import annotations
@@ -97,3 +98,26 @@ def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     before = F.pad(states, (0, 0, 0, 0, 1, 0)).cumsum(dim=2)[:, :, :-1]  # exactly causal: no subtraction
     summed = (scores * causal) @ value + query @ before
     return summed[..., :-1] / (summed[..., -1:] + _EPSILON)
+
+
+class BidirectionalLinearAttention(nn.Module):
+    """Every token reads a summary of all tokens. (batch, length, width) -> the same.
+
+    Raises SearchSpaceError for heads that do not divide the width.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        check_heads(width, heads, heads)
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        split = self.qkv(x).reshape(*x.shape[:2], 3, self.heads, -1)
+        query, key = (F.elu(split[:, :, :2]) + 1).permute(2, 0, 3, 1, 4).unbind()
+        value = F.pad(split[:, :, 2], (0, 1), value=1.0).transpose(1, 2)  # a column of ones: [S | z]
+        summed = query @ (key.transpose(-1, -2) @ value)
+        mixed = summed[..., :-1] / (summed[..., -1:] + _EPSILON)
+        y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return y

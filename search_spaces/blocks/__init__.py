@@ -1,9 +1,10 @@
-"""Blocks of causal language models: each (batch, length, width) -> the same, any length from one."""
+"""Blocks of language models and encoders: each (batch, length, width) -> the same, any length from one."""
 
 from search_spaces.blocks.attention import Attention, BidirectionalAttention
 from search_spaces.blocks.bidirectional import Bidirectional
 from search_spaces.blocks.convolution import CentredConvolution, GatedConvolution
 from search_spaces.blocks.feedforward import LowRankLinear, SwiGLU
+from search_spaces.blocks.latent_attention import LatentAttention
 from search_spaces.blocks.linear_attention import BidirectionalLinearAttention, LinearAttention
 from search_spaces.blocks.moe import MixtureOfExperts
 from search_spaces.blocks.residual import PreNorm, RMSNorm
@@ -18,6 +19,7 @@ __all__ = [
     "BidirectionalLinearAttention",
     "CentredConvolution",
     "GatedConvolution",
+    "LatentAttention",
     "LinearAttention",
     "LocalAttention",
     "LowRankLinear",

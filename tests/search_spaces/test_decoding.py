@@ -16,6 +16,7 @@ from search_spaces import Decoder, finalised, hybrid_lm, select
 from search_spaces.blocks import (
     Attention,
     GatedConvolution,
+    LatentAttention,
     LinearAttention,
     SlidingWindowAttention,
     StateSpace,
@@ -31,6 +32,7 @@ BLOCKS = {
     "attention": Attention(WIDTH, 4, 4),
     "grouped": Attention(WIDTH, 4, 2),
     "multi query": Attention(WIDTH, 4, 1),
+    "latent": LatentAttention(WIDTH, 2, rank=6, rotary_width=4),
     "window": SlidingWindowAttention(WIDTH, 2, 5),
     "window of one": SlidingWindowAttention(WIDTH, 2, 1),
     "window with sinks": SlidingWindowAttention(WIDTH, 2, 5, sinks=2),

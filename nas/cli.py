@@ -11,10 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 
 from nas import cost_cli, kit_cli
-from nas.cli_runs import bar, close, console, exit_with, open_run, space_and_task, text_task
+from nas.cli_runs import bar, close, console, exit_with, open_run, space_and_task
 from nas.options import (
     BATCH,
     DEVICE,
+    LENGTH,
     LOCAL,
     STATISTIC,
     ContextOption,
@@ -22,7 +23,6 @@ from nas.options import (
     DecodeLimit,
     EnergyLimit,
     LatencyLimit,
-    LengthOption,
     MemoryLimit,
     ParametersLimit,
     PlaceOption,
@@ -61,9 +61,12 @@ _INTERRUPTED = 130
 def search(
     space: SpaceOption = "hybrid-lm",
     data: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="A text file or a folder of text files. Default: the Python standard library's sources.",
+            metavar="NAME|PATH",
+            help="A generated task ([bold]recall[/], [bold]copying[/], [bold]compression[/], "
+            "[bold]memorisation[/]), or a path: a text file or a folder of text files. Default: the Python "
+            "standard library's sources.",
             rich_help_panel="What",
         ),
     ] = None,
@@ -80,7 +83,7 @@ def search(
     runtime: RuntimeOption = None,
     provider: ProviderOption = None,
     batch: Annotated[int | None, BATCH] = None,
-    length: LengthOption = 256,
+    length: Annotated[int | None, LENGTH] = None,
     context: ContextOption = None,
     statistic: Annotated[StatisticName | None, STATISTIC] = None,
     preset: Annotated[
@@ -118,7 +121,7 @@ def search(
     from hw_cost_models.device import load_device
     from nas.settings import CONTEXT
     from nas.terminal import show_place
-    from search_spaces.catalogue import space_named
+    from search_spaces import catalogue
 
     budget = nas.Budget(
         latency_ms=latency_ms,
@@ -137,7 +140,7 @@ def search(
         show_place(console, where, budget)
     if context is not None and budget.kinds == ("forward",):
         raise typer.BadParameter("--context needs one of --prefill-ms, --decode-ms, --state-mb to be limited")
-    built, task = space_named(space), text_task(data, length)
+    built, task = catalogue.space_and_task(space, data, length)
     path = out or _next_run()
     with bar() as shown:
         result = nas.search(
@@ -149,14 +152,14 @@ def search(
             threads=threads,
             runtime=runtime.value if runtime else None,
             provider=provider,
-            workload=Workload(batch=batch or 1, length=length),
+            workload=Workload(batch=batch or 1, length=task.length),
             context=context or CONTEXT,
             statistic=(statistic or StatisticName.p50).value,
             preset=preset.value,
             controller=controller.value,
             schedule=schedule.value,
             seed=seed,
-            data=None if data is None else str(data.resolve()),
+            data=catalogue.lasting(data),
             progress=shown,
         )
     close(result.summary, result.path)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,17 +11,12 @@ from rich.markup import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from nas.run import Run
     from search_spaces import SearchSpace, Task
 
 console = Console()
-
-
-def text_task(data: Path | None, length: int) -> Task:
-    from search_spaces import ByteText
-
-    return ByteText(data, length)
 
 
 def open_run(path: Path) -> Run:
@@ -34,10 +28,10 @@ def open_run(path: Path) -> Run:
 
 
 def space_and_task(run: Run) -> tuple[SearchSpace, Task]:
-    from search_spaces.catalogue import space_named
+    from search_spaces import catalogue
 
-    data = run.config["data"]
-    return space_named(run.config["space"]), text_task(data and Path(data), run.config["workload"]["length"])
+    config = run.config
+    return catalogue.space_and_task(config["space"], config["data"], config["workload"]["length"])
 
 
 @contextmanager

@@ -5,24 +5,42 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hw_cost_models.evaluating import evaluating
-from search_spaces import Architecture, Mixture, Task, bind
+from search_spaces import Architecture, CountsErrors, Mixture, SearchSpace, Task, bind, choices
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from nas.progress import Progress
     from search_spaces.space import Batch
 
 
-@torch.no_grad()
 def evaluate(network: nn.Module, task: Task, batches: Sequence[Batch]) -> float:
     """Mean loss over the batches in evaluation mode, which is left as it was found."""
+    return _mean(network, task.loss, batches)
+
+
+def error_rate(network: nn.Module, task: CountsErrors, batches: Sequence[Batch]) -> float:
+    """Mean share of errors over the batches, in the same way."""
+    return _mean(network, task.error, batches)
+
+
+@torch.no_grad()
+def _mean(network: nn.Module, measure: Callable[[Tensor, Tensor], Tensor], batches: Sequence[Batch]) -> float:
     with evaluating(network):
-        losses = [task.loss(network(*inputs), target).item() for inputs, target in batches]
-    return sum(losses) / len(losses)
+        figures = [measure(network(*inputs), target).item() for inputs, target in batches]
+    return sum(figures) / len(figures)
+
+
+def try_one(space: SearchSpace, task: Task) -> None:
+    """A forward and a loss, so that a task which does not fit the space is found before anything is priced.
+
+    Raises what they raise: SearchSpaceError from the tasks of this package.
+    """
+    first = Architecture({path: choice.options[0] for path, choice in choices(space.network).items()})
+    shared_loss(space.network, first, task, [task.sample("train", 1, torch.Generator().manual_seed(0))])
 
 
 def shared_loss(

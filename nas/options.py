@@ -87,8 +87,15 @@ BATCH = typer.Option(
     "--batch", min=1, help="Batch of what is priced. Default: 1.", rich_help_panel="Where", show_default=False
 )
 BatchOption = Annotated[int, BATCH]
+LENGTH = typer.Option(
+    "--length",
+    min=1,
+    help="Sequence length, priced and trained. Default: 256, and 512 for generated tasks.",
+    rich_help_panel="Where",
+    show_default=False,
+)
 LengthOption = Annotated[
-    int, typer.Option("--length", min=1, help="Sequence length, priced and trained.", rich_help_panel="Where")
+    int, typer.Option("--length", min=1, help="Sequence length that is priced.", rich_help_panel="Where")
 ]
 ContextOption = Annotated[
     int | None,

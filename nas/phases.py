@@ -15,7 +15,7 @@ from nas.candidates import Candidate, Selection, Source, aim, choose
 from nas.controllers import CONTROLLERS
 from nas.cost_table import CostTable
 from nas.environment import environment
-from nas.evaluate import evaluate, shared_loss, shared_losses
+from nas.evaluate import error_rate, evaluate, shared_loss, shared_losses
 from nas.export import export_winner
 from nas.outcome import Outcome
 from nas.pricing import assembly_of, price_on
@@ -25,7 +25,7 @@ from nas.scores import FittedScores, fit_scores
 from nas.supernet import Supernet
 from nas.train import Trained, Training, train, tuned_loss
 from nas.verify import PROCESSES, Verification, verify_all
-from search_spaces import Architecture, SearchSpace, Task, finalised, select
+from search_spaces import Architecture, CountsErrors, SearchSpace, Task, finalised, select
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -205,11 +205,13 @@ class Phases:
 
     def _final_losses(self, network: nn.Module) -> dict[str, float]:
         """Test data is touched here, once for each network, after everything is decided."""
-        validation, test = (
-            evaluate(network, self.task, self._batches(split, FINAL_BATCHES))
-            for split in ("validation", "test")
-        )
-        return {"validation_loss": validation, "test_loss": test, "test_metric": self.task.metric(test)}
+        validation, test = (self._batches(split, FINAL_BATCHES) for split in ("validation", "test"))
+        loss = evaluate(network, self.task, test)
+        losses = {"validation_loss": evaluate(network, self.task, validation), "test_loss": loss}
+        judged = {**losses, "test_metric": self.task.metric(loss)}
+        if isinstance(self.task, CountsErrors):
+            judged["test_error"] = error_rate(network, self.task, test)
+        return judged
 
     # ----------------------------------------------------------------------- 6 export, verify
 

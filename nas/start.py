@@ -15,6 +15,7 @@ from hw_cost_models.device import load_device
 from hw_cost_models.errors import DeviceError
 from nas.controllers import CONTROLLERS
 from nas.errors import BadInputError, NasError
+from nas.evaluate import try_one
 from nas.outcome import write_report
 from nas.phases import Phases
 from nas.progress import Progress, Silent
@@ -72,9 +73,10 @@ def search(
     `state_mb` are those of a context of that many tokens. `effort` overrides the preset. `data` is only
     stored, so that the command line can resume.
 
-    Raises BadInputError for values that cannot be used or an `out` that is not empty, InfeasibleBudgetError
-    before any training when nothing meets the budget, VerificationError when the exported file disagrees
-    with PyTorch. A measured miss is no error here: it is the result's verdict.
+    Raises BadInputError for values that cannot be used or an `out` that is not empty, SearchSpaceError for a
+    task that does not fit the space, InfeasibleBudgetError before any training when nothing meets the budget,
+    VerificationError when the exported file disagrees with PyTorch. A measured miss is no error here: it is
+    the result's verdict.
     """
     if preset not in PRESETS:
         raise BadInputError(f"no preset {preset!r}; the presets are {', '.join(PRESETS)}")
@@ -100,6 +102,7 @@ def search(
         seed=seed,
         training_threads=torch.get_num_threads(),
     )
+    try_one(space, task)
     progress = progress or Silent()
     run = Run.create(Path(out), settings.to_dict(), progress.note)
     try:

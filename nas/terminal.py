@@ -114,7 +114,7 @@ def quality_table(result: Mapping[str, Any]) -> Table:
     """The winner and what it stands beside: trained in the same way, and before that in shared weights."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("")
-    for column in (result["task"]["metric"], "test nats", "shared-weight nats", "latency ms"):
+    for column in (result["task"]["metric"], "errors", "test nats", "shared-weight nats", "latency ms"):
         table.add_column(column, justify="right")
     winner = {**result["quality"], "measured": result["measured"], "predicted": result["predicted"]}
     rivals = {name: row for name, row in result["baselines"].items() if name != "random"}
@@ -123,6 +123,7 @@ def quality_table(result: Mapping[str, Any]) -> Table:
         table.add_row(
             row.get("name", name.replace("_", " ")),
             f"{row['test_metric']:.3f}" if "test_metric" in row else "–",
+            f"{row['test_error']:.1%}" if "test_error" in row else "–",
             f"{row['test_loss']:.4f}" if "test_loss" in row else "–",
             f"{row['shared_loss']:.4f}",
             figure(figures["latency_ms"]),

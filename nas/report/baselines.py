@@ -31,7 +31,8 @@ def baselines(run: RunRecord, colours: dict[str, str]) -> Html:
     if not networks:
         return section("baselines", "Beside the winner", missing("There is no network to compare yet."))
     metric = str(run.part("task").get("metric", "task metric"))
-    headings = ("", "architecture", f"test, {metric}", "test loss", "validation loss", "shared-weight loss")
+    losses = ("test loss", "validation loss", "shared-weight loss")
+    headings = ("", "architecture", f"test, {metric}", "test errors", *losses)
     return section(
         "baselines",
         "Beside the winner",
@@ -54,6 +55,7 @@ def _row(run: RunRecord, network: Contender, colours: dict[str, str]) -> list[ob
         join([swatch(network.role.colour), network.name]),
         join([strip(run, network.architecture, colours), words]),
         number(network.test_metric, 4),
+        percent(network.test_error),
         number(network.test_loss, 4),
         number(network.validation_loss, 4),
         number(network.shared_loss, 4),

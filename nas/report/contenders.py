@@ -46,6 +46,8 @@ class Contender:
     validation_loss: float | None
     test_loss: float | None
     test_metric: float | None
+    test_error: float | None
+    """Between 0 and 1; None for a task that knows no right and wrong."""
 
 
 def contenders(run: RunRecord) -> dict[str, Contender]:
@@ -69,6 +71,7 @@ def _contender(role: Role, data: Json) -> Contender:
         validation_loss=data.get("validation_loss"),
         test_loss=data.get("test_loss"),
         test_metric=data.get("test_metric"),
+        test_error=data.get("test_error"),
     )
 
 

@@ -6,18 +6,23 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import nas as package
 from hw_cost_models.errors import MeasurementError
-from nas import after, cli, errors
+from nas import after, cli, cli_runs, errors
 from nas.bilevel import Bilevel
+from nas.errors import BadInputError
 from search_spaces.catalogue import SPACES
-from tests.nas.toys import FIRST, INNER, OPTIONS, new_run, toy_space
+from tests.nas.toys import FIRST, INNER, OPTIONS, TOY, new_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from nas import Result
+    from search_spaces import SearchSpace, Task
 
     Nas = Callable[..., tuple[int, str, str]]
 
@@ -26,7 +31,7 @@ if TYPE_CHECKING:
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setitem(SPACES, "toy", toy_space)
+    monkeypatch.setitem(SPACES, "toy", TOY)
 
 
 @pytest.fixture
@@ -141,6 +146,49 @@ def test_data_that_cannot_be_learnt(nas: Nas, make: Callable[[Path], None], name
     assert code == 2
     _assert_one_line(err, name)
     assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("data", ["rcall", "./recall"])
+def test_data_that_is_neither_a_name_nor_there(nas: Nas, data: str) -> None:
+    code, _, err = nas("search", "--data", data, "--out", "run")
+    assert code == 2
+    _assert_one_line(err, f"{data}: no such file or folder", "recall, copying, compression, memorisation")
+    assert not Path("run").exists()
+
+
+def test_generated_data_of_a_length_that_holds_nothing(nas: Nas) -> None:
+    code, _, err = nas("search", "--data", "compression", "--length", "7", "--out", "run")
+    assert code == 2
+    _assert_one_line(err, "compression needs a length of 8 or more", "got length 7")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "length", "stored"),
+    [(None, 256, None), ("recall", 512, "recall"), ("./recall", 256, "{here}/recall")],
+)
+def test_a_run_stores_data_so_that_it_is_found_again(
+    nas: Nas, monkeypatch: pytest.MonkeyPatch, data: str | None, length: int, stored: str | None
+) -> None:
+    """A generated task by its name, its length its own; a path from any folder."""
+    Path("recall").write_text("text " * 2000)
+    asked: dict[str, Any] = {}
+
+    def search(space: SearchSpace, task: Task, out: Path, **given: Any) -> Result:
+        asked.update(given, task=task)
+        raise BadInputError("seen")
+
+    monkeypatch.setattr(package, "search", search)
+    nas("search", *(("--data", data) if data else ()), "--out", "run")
+    stored = stored and stored.format(here=Path.cwd().resolve())
+    assert asked["data"] == stored
+    assert asked["workload"].length == length
+    run = new_run(Path("run"))
+    run.config.update(space="hybrid-lm", data=stored, workload={"length": length})
+    monkeypatch.chdir("/")
+    again = cli_runs.space_and_task(run)[1]
+    assert again.name == asked["task"].name
+    assert again.describe()["sha256"] == asked["task"].describe()["sha256"]
 
 
 @pytest.mark.parametrize("holds", ["a run", "something else"])

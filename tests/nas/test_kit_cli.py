@@ -17,7 +17,7 @@ from nas.start import search
 from search_spaces.catalogue import SPACES
 from search_spaces.errors import SearchSpaceError
 from tests.hw_cost_models.kit.conftest import start_bare
-from tests.nas.toys import EFFORT, ToyTask, toy_space
+from tests.nas.toys import EFFORT, TOY, ToyTask, toy_space
 
 MODEL = ["--space", "toy", "--batch", "2", "--length", "1"]
 
@@ -26,7 +26,7 @@ MODEL = ["--space", "toy", "--batch", "2", "--length", "1"]
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DNAS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setitem(SPACES, "toy", toy_space)
+    monkeypatch.setitem(SPACES, "toy", TOY)
 
 
 def _nas_kit(*arguments: str, code: int = 0) -> str:

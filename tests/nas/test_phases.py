@@ -106,6 +106,7 @@ def test_the_result_says_what_was_found(result: Result) -> None:
     assert summary["predicted"]["latency_ms"] <= half
     assert all(math.isfinite(value) for value in summary["quality"].values())
     assert summary["quality"]["test_metric"] == pytest.approx(summary["quality"]["test_loss"] / math.log(2))
+    assert 0 < summary["quality"]["test_error"] < 1
 
 
 def test_what_it_stands_beside(result: Result) -> None:

@@ -16,6 +16,7 @@ from nas.cost_table import CostTable
 from nas.run import Run
 from nas.settings import Effort
 from search_spaces import Architecture, Choice, SearchSpace, auxiliary
+from search_spaces.catalogue import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -122,6 +123,7 @@ class ToyTask:
     metric_name: str = "half the loss"
     scale: float = 1.0
     """Of the targets: with NaN, so is every loss."""
+    length: int = 1
 
     def describe(self) -> dict[str, object]:
         return {"source": "random numbers"}
@@ -142,6 +144,10 @@ class ToyTask:
 
     def metric(self, loss: float) -> float:
         return loss / 2
+
+
+TOY = Entry(toy_space, lambda data, length: (toy_space(), ToyTask()))
+"""As a command line would name them."""
 
 
 def architectures(

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from hw_cost_models import export_onnx
 from search_spaces import Architecture, SearchSpaceError, capture_inputs, choices, hybrid_lm, select
 from search_spaces.blocks import finalised
-from search_spaces.catalogue import SPACES
 
 WIDTH = 64
 FOUND = choices(hybrid_lm(layers=1).network)
@@ -154,11 +153,6 @@ def test_untrained_networks_predict_nearly_evenly_at_any_depth() -> None:
 def test_sizes_that_do_not_fit(sizes: dict[str, int]) -> None:
     with pytest.raises(SearchSpaceError, match=str(next(iter(sizes.values())))):
         hybrid_lm(**sizes)
-
-
-def test_catalogue_builds_what_it_names() -> None:
-    for name, build in SPACES.items():
-        assert build().name == name
 
 
 def test_the_reference_is_a_stack_of_every_depth() -> None:

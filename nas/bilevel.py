@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from nas.experts import watch_experts
 from nas.loop import State, run_loop
 from nas.run import Run, generator
 from nas.sampling import FairSampler
@@ -85,8 +86,9 @@ class Bilevel:
             self.supernet.train()
             batch = self.task.sample("train", effort.batch_size, draws)
             teacher = largest if i >= TEACHER_FROM * effort.supernet_steps else None
-            losses = weight_step(self.supernet, self.task, batch, sample(), teacher, optimizer)
-            return {**losses, "learning_rate": rate}
+            with watch_experts(self.supernet.network, i) as experts:
+                losses = weight_step(self.supernet, self.task, batch, sample(), teacher, optimizer)
+            return {**losses, **experts, "learning_rate": rate}
 
         return step
 

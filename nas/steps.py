@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import DivergedError
+from search_spaces.auxiliary import collect_loads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,7 +53,7 @@ def weight_step(
     task_loss = task.loss(output, target)
     distillation = torch.zeros(())
     if teacher is not None:
-        with torch.no_grad():
+        with torch.no_grad(), collect_loads():  # its loads are its own: they are not this path's
             taught, _ = supernet(inputs, teacher)
         if task.loss(taught, target) < task_loss:
             distillation = DISTILLATION * task.distillation(output, taught, target)

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nas.evaluate import evaluate
+from nas.experts import watch_experts
 from nas.loop import State, run_loop
 from nas.run import Run, generator
 from nas.steps import cosine, descend, set_rate
@@ -77,8 +78,9 @@ def train(
     def step(i: int) -> dict[str, object]:
         rate = cosine(i, training.steps, training.learning_rate)
         set_rate(optimizer, rate)
-        loss = _step(network, task, training, optimizer, draws)
-        return {"phase": "train", "network": name, "loss": loss, "learning_rate": rate}
+        with watch_experts(network, i) as experts:
+            loss = _step(network, task, training, optimizer, draws)
+        return {"phase": "train", "network": name, "loss": loss, "learning_rate": rate, **experts}
 
     network.train()
     state = State({"network": network}, {"weights": optimizer}, draws)

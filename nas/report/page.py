@@ -10,6 +10,7 @@ from nas.report.baselines import baselines
 from nas.report.costs import costs
 from nas.report.details import details
 from nas.report.diagram import winner
+from nas.report.experts import experts
 from nas.report.headline import headline, verdict_of
 from nas.report.markup import Html, escape, join
 from nas.report.palette import option_colours
@@ -29,6 +30,7 @@ CONTENTS = {
     "plane": "Quality and latency",
     "trajectory": "Trajectory",
     "probabilities": "Probabilities",
+    "experts": "Experts",
     "agreement": "Predicted and measured",
     "baselines": "Baselines",
     "attempts": "Candidates",
@@ -55,6 +57,7 @@ def render(run: RunRecord) -> str:
             plane(run),
             trajectory(run),
             probabilities(run, colours),
+            experts(run),
             agreement(run),
             baselines(run, colours),
             attempts(run, colours),

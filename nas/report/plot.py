@@ -10,7 +10,7 @@ from nas.report.palette import GREY
 from nas.report.series import Points, running_mean, thin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 Trace = dict[str, Any]
 Layout = dict[str, Any]
@@ -92,6 +92,26 @@ def noisy(name: str, curve: Points, colour: str) -> list[Trace]:
         "legendgroup": label(name),
     }
     return [raw, line(name, running_mean(curve), colour) | {"legendgroup": label(name)}]
+
+
+def bands(steps: Sequence[float], heights: Mapping[str, Sequence[float]], colours: Mapping[str, str]) -> Html:
+    """Fractions of one over time, by name, stacked; a name that has no colour is grey."""
+    traces: list[Trace] = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "stackgroup": "bands",
+            "name": label(name),
+            "x": list(steps),
+            "y": list(values),
+            "line": {"color": colours.get(name, GREY), "width": 0.5},
+            "fillcolor": colours.get(name, GREY),
+            "hovertemplate": "step %{x}: %{y:.2f}<extra>" + label(name) + "</extra>",
+        }
+        for name, values in heights.items()
+    ]
+    more = {"showlegend": False, "yaxis": {"range": [0, 1], "tickvals": [0, 0.5, 1]}}
+    return plot(traces, "", "", height=150, more=more)
 
 
 @dataclass(frozen=True)

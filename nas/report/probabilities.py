@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nas.report.markup import Html, escape, join, missing, note, panel, panels, section, swatch
 from nas.report.palette import GREY
-from nas.report.plot import Trace, label, plot
+from nas.report.plot import bands
 from nas.report.series import thin
 
 if TYPE_CHECKING:
@@ -48,19 +48,7 @@ def _bands(run: RunRecord, path: str, lines: list[Json], colours: dict[str, str]
     steps = [entry.get("step", index) for index, entry in enumerate(own)]
     count = max(len(entry["probabilities"][path]) for entry in own)
     names = list(run.choices.get(path, {})) or [f"option {index}" for index in range(count)]
-    traces: list[Trace] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "stackgroup": "options",
-            "name": label(name),
-            "x": steps,
-            "y": [entry["probabilities"][path][index] for entry in own],
-            "line": {"color": colours.get(name, GREY), "width": 0.5},
-            "fillcolor": colours.get(name, GREY),
-            "hovertemplate": "step %{x}: %{y:.2f}<extra>" + label(name) + "</extra>",
-        }
-        for index, name in enumerate(names)
-    ]
-    more = {"showlegend": False, "yaxis": {"range": [0, 1], "tickvals": [0, 0.5, 1]}}
-    return plot(traces, "", "", height=150, more=more)
+    heights = {
+        name: [entry["probabilities"][path][index] for entry in own] for index, name in enumerate(names)
+    }
+    return bands(steps, heights, colours)

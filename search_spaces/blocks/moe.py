@@ -89,9 +89,10 @@ def load_balancing_loss(probabilities: Tensor, shares: Tensor, null: int = 0) ->
     probabilities: (tokens, experts); shares: (experts,); null experts included in both.
     """
     experts = len(shares)
-    real, nulls = shares.split([experts - null, null])
-    loads = torch.cat((real, nulls.mean().expand(null))) if null else shares
-    return experts * (loads * probabilities.mean(dim=0)).sum()
+    if null:
+        real, nulls = shares[:-null], shares[-null:]
+        shares = torch.cat((real, nulls.mean().expand(null)))
+    return experts * (shares * probabilities.mean(dim=0)).sum()
 
 
 def router_z_loss(scores: Tensor) -> Tensor:

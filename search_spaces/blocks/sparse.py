@@ -63,7 +63,7 @@ def largest(weight: Tensor, keep: int, of: int) -> Tensor:
     By counting: what fewer than `keep` neighbours exceed stays. That is five to twenty times faster than
     sorting so many short groups, and made of operators that every runtime knows.
     """
-    sizes = weight.abs().unflatten(-1, (-1, of)).unbind(-1)
+    sizes = weight.abs().reshape(*weight.shape[:-1], -1, of).unbind(-1)
     above = [torch.full_like(s, of - 1 - place, dtype=torch.int32) for place, s in enumerate(sizes)]
     for earlier, later in combinations(range(of), 2):
         wins = (sizes[earlier] >= sizes[later]).int()

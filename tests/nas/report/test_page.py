@@ -20,6 +20,7 @@ SECTIONS = [
     "plane",
     "trajectory",
     "probabilities",
+    "experts",
     "agreement",
     "baselines",
     "attempts",

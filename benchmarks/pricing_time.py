@@ -40,6 +40,7 @@ def traced() -> float:
 
 def priced() -> float:
     """Seconds from a space to its cost table, in the cache that the environment names."""
+    import torch._dynamo  # noqa: F401  # two seconds, on the first fake tensor of a process
     from common import ROUNDS
 
     from hw_cost_models.cost import Workload

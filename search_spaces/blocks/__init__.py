@@ -2,8 +2,9 @@
 
 from search_spaces.blocks.attention import Attention, BidirectionalAttention
 from search_spaces.blocks.bidirectional import Bidirectional
+from search_spaces.blocks.block_diagonal import BlockDiagonalLinear, MonarchLinear
 from search_spaces.blocks.convolution import CentredConvolution, GatedConvolution
-from search_spaces.blocks.feedforward import LowRankLinear, SwiGLU
+from search_spaces.blocks.feedforward import MLP, GeGLU, LowRankLinear, SwiGLU
 from search_spaces.blocks.latent_attention import LatentAttention
 from search_spaces.blocks.linear_attention import BidirectionalLinearAttention, LinearAttention
 from search_spaces.blocks.moe import MixtureOfExperts
@@ -13,17 +14,21 @@ from search_spaces.blocks.sparse import SparseLinear, finalised
 from search_spaces.blocks.state_space import StateSpace
 
 __all__ = [
+    "MLP",
     "Attention",
     "Bidirectional",
     "BidirectionalAttention",
     "BidirectionalLinearAttention",
+    "BlockDiagonalLinear",
     "CentredConvolution",
     "GatedConvolution",
+    "GeGLU",
     "LatentAttention",
     "LinearAttention",
     "LocalAttention",
     "LowRankLinear",
     "MixtureOfExperts",
+    "MonarchLinear",
     "PreNorm",
     "RMSNorm",
     "SlidingWindowAttention",

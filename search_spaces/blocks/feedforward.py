@@ -1,4 +1,4 @@
-"""Feed-forward blocks: SwiGLU, over whatever kind of linear layer it is given."""
+"""Feed-forward blocks, gated and plain, over whatever kind of linear layer they are given."""
 
 from __future__ import annotations
 
@@ -18,24 +18,57 @@ def dense(inputs: int, outputs: int) -> nn.Module:
     return nn.Linear(inputs, outputs, bias=False)
 
 
-class SwiGLU(nn.Module):
-    """out(silu(gate) · up): Shazeer 2020, arXiv:2002.05202, eq. 6. (..., width) -> the same.
+class MLP(nn.Module):
+    """out(gelu(up(x))). (..., width) -> the same. Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2.
 
-    `linear` makes its layers: `dense`, `SparseLinear`, or `partial(LowRankLinear, rank=16)`. Gate and up are
-    one layer of 2 `hidden` outputs. Raises SearchSpaceError for a hidden width below one.
+    `linear` makes its layers: `dense`, `SparseLinear`, or `partial(LowRankLinear, rank=16)`. A hidden width
+    below `width` makes it a bottleneck. Raises SearchSpaceError for a hidden width below one.
     """
 
     def __init__(self, width: int, hidden: int, linear: MakeLinear = dense) -> None:
         super().__init__()
-        if hidden < 1:
-            raise SearchSpaceError(f"a feed-forward block needs a positive hidden width, got {hidden}")
+        _check(hidden)
+        self.up = linear(width, hidden)
+        self.out = linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.out(F.gelu(self.up(x)))
+        return y
+
+
+class _Gated(nn.Module):
+    """out(activation(gate) · up): a gated linear unit. Gate and up are one layer of 2 `hidden` outputs."""
+
+    activation: Callable[[Tensor], Tensor]
+
+    def __init__(self, width: int, hidden: int, linear: MakeLinear = dense) -> None:
+        super().__init__()
+        _check(hidden)
         self.gate_up = linear(width, 2 * hidden)
         self.out = linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        mixed: Tensor = self.out(F.silu(gate) * up)
-        return mixed
+        y: Tensor = self.out(self.activation(gate) * up)
+        return y
+
+
+class SwiGLU(_Gated):
+    """out(silu(gate) · up): Shazeer 2020, arXiv:2002.05202, eq. 6. (..., width) -> the same.
+
+    Arguments and errors as in `MLP`.
+    """
+
+    activation = staticmethod(F.silu)
+
+
+class GeGLU(_Gated):
+    """out(gelu(gate) · up): Shazeer 2020, arXiv:2002.05202, eq. 6. (..., width) -> the same.
+
+    Arguments and errors as in `MLP`.
+    """
+
+    activation = staticmethod(F.gelu)
 
 
 class LowRankLinear(nn.Module):
@@ -55,3 +88,8 @@ class LowRankLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.up(self.down(x))
         return y
+
+
+def _check(hidden: int) -> None:
+    if hidden < 1:
+        raise SearchSpaceError(f"a feed-forward block needs a positive hidden width, got {hidden}")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 State = tuple[Tensor, ...]
 
-_ENDLESS = 1 << 24
-"""A context beyond every window."""
+_FAR = 1 << 40
+"""A context beyond every window: what is bounded is below its root."""
 
 
 @runtime_checkable
@@ -101,7 +101,8 @@ class Decoder(_WithStates):
         return tuple(t for block in self.blocks.values() for t in block.state(batch, context))
 
     def free_dimensions(self) -> list[dict[int, str]]:
-        """Of each input, the dimensions that an exported file leaves free, by name: batch, context, windows.
+        """Of each input, the dimensions that an exported file leaves free, by name: batch, context, and a
+        block's own windows, which are bounded, and summaries, which grow more slowly than the context.
 
         Found by looking at which dimensions of a block's state change with the batch and with the context.
         """
@@ -118,17 +119,21 @@ class Decoder(_WithStates):
 
 def _free_dimensions(path: str, block: Stateful) -> list[dict[int, str]]:
     with FakeTensorMode(allow_non_fake_inputs=True):
-        base, wider, longer, long, endless = (
-            block.state(*size) for size in ((1, 1), (2, 1), (1, 2), (1, _ENDLESS), (1, _ENDLESS + 1))
-        )
+        states = [block.state(*size) for size in ((1, 0), (2, 0), (1, 1), (1, 2), (1, _FAR))]
     free: list[dict[int, str]] = []
-    for number in range(len(block.state_names)):
-        shape = base[number].shape
-        batch = {d: "batch" for d, size in enumerate(wider[number].shape) if size != shape[d]}
-        growing = [d for d, size in enumerate(longer[number].shape) if size != shape[d]]
-        bounded = long[number].shape == endless[number].shape
-        free.append({**batch, **dict.fromkeys(growing, f"{path}.window" if bounded else "context")})
+    for tensors in zip(*states, strict=True):
+        none, wider, *longer = (tensor.shape for tensor in tensors)
+        batch = {d: "batch" for d, size in enumerate(none) if wider[d] != size}
+        growing = [d for d, size in enumerate(none) if any(shape[d] != size for shape in longer)]
+        free.append({**batch, **{d: _growing_dimension(path, longer[-1][d]) for d in growing}})
     return free
+
+
+def _growing_dimension(path: str, far: int) -> str:
+    """The name of a dimension that is so long after `_FAR` tokens."""
+    if far == _FAR:
+        return "context"
+    return f"{path}.window" if far < _FAR**0.5 else f"{path}.summaries"
 
 
 class _Memory:

@@ -3,6 +3,7 @@
 from search_spaces.blocks.attention import Attention, BidirectionalAttention
 from search_spaces.blocks.bidirectional import Bidirectional
 from search_spaces.blocks.block_diagonal import BlockDiagonalLinear, MonarchLinear
+from search_spaces.blocks.block_sparse import BlockSparseAttention
 from search_spaces.blocks.convolution import CentredConvolution, GatedConvolution
 from search_spaces.blocks.feedforward import MLP, GeGLU, LowRankLinear, SwiGLU
 from search_spaces.blocks.latent_attention import LatentAttention
@@ -20,6 +21,7 @@ __all__ = [
     "BidirectionalAttention",
     "BidirectionalLinearAttention",
     "BlockDiagonalLinear",
+    "BlockSparseAttention",
     "CentredConvolution",
     "GatedConvolution",
     "GeGLU",

@@ -91,15 +91,6 @@ def attend_to_all(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(grouped, keys, values).reshape(batch, 1, heads * features)
 
 
-def joint_softmax(*scores: Tensor) -> tuple[Tensor, ...]:
-    """One softmax over several sets of keys: the scores of each, (..., its keys), to its weights.
-
-    The sets stay apart, so that none has to be copied behind another to be read together.
-    """
-    weights = torch.cat(scores, dim=-1).softmax(dim=-1)
-    return weights.split_with_sizes([part.shape[-1] for part in scores], dim=-1)
-
-
 def check_heads(width: int, heads: int, kv_heads: int) -> None:
     """Raises SearchSpaceError unless heads of an even width fill the width and share key heads evenly."""
     if heads < 1 or width % (2 * heads):

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.blocks.attention import attend_to_all, check_heads, joint_softmax, rotary_heads
+from search_spaces.blocks.attention import attend_to_all, check_heads, rotary_heads
+from search_spaces.blocks.blockwise import in_a_row, into_blocks, joint_softmax, scaled_scores
 from search_spaces.blocks.rotary import rotate
 from search_spaces.errors import SearchSpaceError
 
@@ -60,17 +61,17 @@ class SlidingWindowAttention(nn.Module):
     def _attend(self, qkv: Tensor) -> Tensor:
         batch, length, _ = qkv.shape
         query, key, value = (
-            _blocks(part, self.window) for part in rotary_heads(qkv, self.heads, self.heads)
+            into_blocks(part, self.window) for part in rotary_heads(qkv, self.heads, self.heads)
         )  # (batch * heads, blocks, window, features)
         key, value, seen = _with_previous(key), _with_previous(value), self._band(query)
         if self.sinks:
-            to_sinks = _blocks(self._to_sinks(self._unturned(qkv)[0]), self.window)
-            weights, sunk = joint_softmax(_scores(query, key).masked_fill(~seen, -torch.inf), to_sinks)
-            mixed = _in_a_row(weights @ value, batch, self.heads)
-            mixed = mixed + _in_a_row(sunk, batch, self.heads) @ self.sink_values
+            to_sinks = into_blocks(self._to_sinks(self._unturned(qkv)[0]), self.window)
+            weights, sunk = joint_softmax(scaled_scores(query, key).masked_fill(~seen, -torch.inf), to_sinks)
+            mixed = in_a_row(weights @ value, batch, self.heads)
+            mixed = mixed + in_a_row(sunk, batch, self.heads) @ self.sink_values
         else:
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
-            mixed = _in_a_row(mixed, batch, self.heads)
+            mixed = in_a_row(mixed, batch, self.heads)
         y: Tensor = self.out(mixed[:, :, :length].transpose(1, 2).flatten(2))
         return y
 
@@ -94,7 +95,7 @@ class SlidingWindowAttention(nn.Module):
         turned = rotate(keys.transpose(1, 2)).transpose(1, 2)
         query = rotate(unturned.transpose(1, 2), start=keys.shape[2] - 1).transpose(1, 2)
         if self.sinks:
-            weights, sunk = joint_softmax(_scores(query, turned), self._to_sinks(unturned))
+            weights, sunk = joint_softmax(scaled_scores(query, turned), self._to_sinks(unturned))
             mixed = (weights @ values + sunk @ self.sink_values).transpose(1, 2).flatten(2)
         else:
             mixed = attend_to_all(query, turned, values)
@@ -108,7 +109,7 @@ class SlidingWindowAttention(nn.Module):
 
     def _to_sinks(self, unturned: Tensor) -> Tensor:
         """Scores of the sinks for queries without position: (batch, heads, length, sinks)."""
-        return _scores(unturned, self.sink_keys)
+        return scaled_scores(unturned, self.sink_keys)
 
     def _band(self, query: Tensor) -> Tensor:
         """Which keys of a (previous block, own block) pair a query may see: (1, blocks, window, 2 window).
@@ -144,14 +145,14 @@ class LocalAttention(nn.Module):
         batch, length, _ = x.shape
         sharing = self.heads // self.kv_heads
         query, key, value = (
-            _blocks(part, self.window) for part in rotary_heads(self.qkv(x), self.heads, self.kv_heads)
+            into_blocks(part, self.window) for part in rotary_heads(self.qkv(x), self.heads, self.kv_heads)
         )  # (batch * heads or kv_heads, blocks, window, features)
         rows = query.reshape(-1, sharing, *query.shape[1:]).transpose(1, 2).flatten(2, 3)
         mixed = F.scaled_dot_product_attention(
             rows, _with_neighbours(key), _with_neighbours(value), attn_mask=self._band(query, length)
         )
         mixed = mixed.reshape(*key.shape[:2], sharing, self.window, -1).transpose(1, 2).flatten(0, 1)
-        mixed = _in_a_row(mixed, batch, self.heads)[:, :, :length]
+        mixed = in_a_row(mixed, batch, self.heads)[:, :, :length]
         y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y
 
@@ -172,23 +173,6 @@ class LocalAttention(nn.Module):
 def _check_window(window: int) -> None:
     if window < 1:
         raise SearchSpaceError(f"a window holds at least the token itself, got {window}")
-
-
-def _blocks(part: Tensor, window: int) -> Tensor:
-    """(batch, heads, length, features) -> (batch * heads, blocks, window, features), zeros at the end."""
-    padded = F.pad(part, (0, 0, 0, -part.shape[2] % window)).flatten(0, 1)
-    return padded.reshape(padded.shape[0], -1, window, part.shape[-1])
-
-
-def _in_a_row(blocks: Tensor, batch: int, heads: int) -> Tensor:
-    """(batch * heads, blocks, window, features) -> (batch, heads, blocks * window, features)."""
-    return blocks.reshape(batch, heads, -1, blocks.shape[-1])
-
-
-def _scores(query: Tensor, keys: Tensor) -> Tensor:
-    """(..., queries, features) and (..., keys, features) -> (..., queries, keys)."""
-    scores: Tensor = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
-    return scores
 
 
 def _last(x: Tensor, count: int) -> Tensor:

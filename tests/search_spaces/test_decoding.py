@@ -15,6 +15,7 @@ from hw_cost_models import export_onnx
 from search_spaces import Decoder, finalised, hybrid_lm, select
 from search_spaces.blocks import (
     Attention,
+    BlockSparseAttention,
     GatedConvolution,
     LatentAttention,
     LinearAttention,
@@ -32,6 +33,8 @@ BLOCKS = {
     "attention": Attention(WIDTH, 4, 4),
     "grouped": Attention(WIDTH, 4, 2),
     "multi query": Attention(WIDTH, 4, 1),
+    "block sparse": BlockSparseAttention(WIDTH, 2, block=6, summary=2),
+    "block of one": BlockSparseAttention(WIDTH, 2, block=1, summary=1),
     "latent": LatentAttention(WIDTH, 2, rank=6, rotary_width=4),
     "window": SlidingWindowAttention(WIDTH, 2, 5),
     "window of one": SlidingWindowAttention(WIDTH, 2, 1),
@@ -124,3 +127,14 @@ def test_free_dimensions_are_found(every_mixer: tuple[nn.Module, Decoder]) -> No
     assert free["layers.1.mixer.inner.key"] == {0: "batch", 2: "context"}
     assert free["layers.3.mixer.inner.value"] == {0: "batch", 2: "layers.3.mixer.inner.window"}
     assert free["layers.4.mixer.inner.sums"] == {0: "batch"}
+
+
+def test_a_dimension_that_grows_more_slowly_than_the_context_has_a_name_of_its_own() -> None:
+    decoder = Decoder(nn.Sequential(BlockSparseAttention(WIDTH, 2, block=64, summary=4)))
+    summaries, own = {0: "batch", 2: "0.summaries"}, {0: "batch", 2: "0.window"}
+    assert decoder.free_dimensions() == [{0: "batch"}, summaries, summaries, own, own]
+
+
+def test_a_window_that_the_first_token_fills_is_free() -> None:
+    decoder = Decoder(nn.Sequential(SlidingWindowAttention(WIDTH, 2, window=2)))
+    assert decoder.free_dimensions()[1:] == [{0: "batch", 2: "0.window"}] * 2

@@ -1,0 +1,33 @@
+"""What attention in blocks is made of: sequences cut into blocks, one softmax over several sets of keys."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def into_blocks(part: Tensor, size: int) -> Tensor:
+    """(batch, heads, length, features) -> (batch * heads, blocks, size, features), zeros at the end."""
+    padded = F.pad(part, (0, 0, 0, -part.shape[2] % size)).flatten(0, 1)
+    return padded.reshape(padded.shape[0], -1, size, part.shape[-1])
+
+
+def in_a_row(blocks: Tensor, batch: int, heads: int) -> Tensor:
+    """(batch * heads, blocks, size, features) -> (batch, heads, blocks * size, features)."""
+    return blocks.reshape(batch, heads, -1, blocks.shape[-1])
+
+
+def scaled_scores(query: Tensor, keys: Tensor) -> Tensor:
+    """(..., queries, features) and (..., keys, features) -> (..., queries, keys)."""
+    scores: Tensor = (query * query.shape[-1] ** -0.5) @ keys.transpose(-1, -2)
+    return scores
+
+
+def joint_softmax(*scores: Tensor) -> tuple[Tensor, ...]:
+    """One softmax over several sets of keys: the scores of each, (..., its keys), to its weights.
+
+    The sets stay apart, so that none has to be copied behind another to be read together.
+    """
+    weights = torch.cat(scores, dim=-1).softmax(dim=-1)
+    return weights.split_with_sizes([part.shape[-1] for part in scores], dim=-1)

@@ -65,8 +65,9 @@ def search(
         typer.Option(
             metavar="NAME|PATH",
             help="A generated task ([bold]recall[/], [bold]copying[/], [bold]compression[/], "
-            "[bold]memorisation[/]), or a path: a text file or a folder of text files. Default: the Python "
-            "standard library's sources.",
+            "[bold]memorisation[/]), or a path: a text file or a folder of text files; for [bold]encoder[/], "
+            "a folder with a sub-folder for each class. Default: the Python standard library's sources, for "
+            "[bold]encoder[/] with their packages as classes.",
             rich_help_panel="What",
         ),
     ] = None,

@@ -90,7 +90,7 @@ BatchOption = Annotated[int, BATCH]
 LENGTH = typer.Option(
     "--length",
     min=1,
-    help="Sequence length, priced and trained. Default: 256, and 512 for generated tasks.",
+    help="Sequence length, priced and trained. Default: 256, and 512 for generated tasks and encoders.",
     rich_help_panel="Where",
     show_default=False,
 )

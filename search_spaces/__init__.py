@@ -5,6 +5,7 @@ from search_spaces.binding import bind, capture_inputs, check, select, substitut
 from search_spaces.blocks.sparse import finalised
 from search_spaces.choice import Choice, Mixture, choices, parents
 from search_spaces.decoding import Decoder, Prefill, State, Stateful
+from search_spaces.encoder import encoder
 from search_spaces.errors import DataError, SearchSpaceError, UnboundChoiceError
 from search_spaces.hybrid_lm import hybrid_lm
 from search_spaces.labelled_text import LabelledText
@@ -33,6 +34,7 @@ __all__ = [
     "capture_inputs",
     "check",
     "choices",
+    "encoder",
     "finalised",
     "hybrid_lm",
     "parents",

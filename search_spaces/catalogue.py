@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from search_spaces.encoder import encoder
 from search_spaces.errors import DataError, SearchSpaceError
 from search_spaces.hybrid_lm import hybrid_lm
+from search_spaces.labelled_text import LabelledText
 from search_spaces.space import Task
 from search_spaces.synthetic import KINDS, SyntheticTask
 from search_spaces.text import ByteText
@@ -23,6 +25,9 @@ class SequenceTask(Task, Protocol):
     """A task on sequences of one length."""
 
     length: int
+
+
+AnyTask = TypeVar("AnyTask", bound=SequenceTask)
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,33 @@ def language_task(data: str | None, length: int | None) -> SequenceTask:
     return _of_length(partial(ByteText, Path(data)), length)
 
 
-def _of_length(task: Callable[..., SequenceTask], length: int | None) -> SequenceTask:
+def labelled_task(data: str | None, length: int | None) -> LabelledText:
+    """Of a classifier of texts: a folder with a sub-folder for each class.
+
+    Raises DataError for the name of a generated task, and for text that cannot be learnt.
+    """
+    if data is None:
+        return _of_length(LabelledText, length)
+    if data in KINDS:
+        raise DataError(
+            f"{data} is generated for language models, and a classifier of texts takes a folder with a "
+            f"sub-folder for each class: ./{data} is one of that name"
+        )
+    return _of_length(partial(LabelledText, Path(data)), length)
+
+
+def _encoder(data: str | None, length: int | None) -> tuple[SearchSpace, SequenceTask]:
+    task = labelled_task(data, length)
+    return encoder(classes=task.classes), task
+
+
+def _of_length(task: Callable[..., AnyTask], length: int | None) -> AnyTask:
     return task() if length is None else task(length=length)
 
 
 SPACES: Mapping[str, Entry] = {
     "hybrid-lm": Entry(hybrid_lm, lambda data, length: (hybrid_lm(), language_task(data, length))),
+    "encoder": Entry(encoder, _encoder),
 }
 
 

@@ -3,9 +3,27 @@
 from pathlib import Path
 
 import pytest
+import torch
 
-from search_spaces import ByteText, DataError, SearchSpaceError, SyntheticTask
-from search_spaces.catalogue import SPACES, language_task, lasting, space_and_task, space_named
+from search_spaces import (
+    Architecture,
+    ByteText,
+    DataError,
+    LabelledText,
+    Mixture,
+    SearchSpaceError,
+    SyntheticTask,
+    bind,
+    choices,
+)
+from search_spaces.catalogue import (
+    SPACES,
+    labelled_task,
+    language_task,
+    lasting,
+    space_and_task,
+    space_named,
+)
 from search_spaces.synthetic import KINDS
 
 
@@ -16,7 +34,7 @@ def test_spaces_are_called_what_they_are_named(name: str) -> None:
 
 def test_a_space_that_there_is_not() -> None:
     for find in (space_named, lambda name: space_and_task(name, None, None)):
-        with pytest.raises(SearchSpaceError, match="no space 'nope'; the spaces are hybrid-lm"):
+        with pytest.raises(SearchSpaceError, match="no space 'nope'; the spaces are hybrid-lm, encoder"):
             find("nope")
 
 
@@ -40,3 +58,29 @@ def test_data_that_is_neither() -> None:
         DataError, match="sorting: no such file or folder, and the generated tasks are recall"
     ):
         language_task("sorting", None)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_what_a_space_learns_without_data_fits_it(name: str) -> None:
+    space, task = space_and_task(name, None, 32)
+    inputs, target = task.sample("train", 2, torch.Generator().manual_seed(0))
+    first = Mixture.of(Architecture({p: c.options[0] for p, c in choices(space.network).items()}))
+    assert inputs[0].shape == space.example_inputs(2, 32)[0].shape
+    assert torch.isfinite(task.loss(bind(space.network, first)(*inputs), target))
+
+
+def test_an_encoder_has_as_many_outputs_as_its_task_has_classes(tmp_path: Path) -> None:
+    for label in "abc":
+        (tmp_path / label).mkdir()
+        for number in range(3):
+            (tmp_path / label / f"{number}.txt").write_text(label * 40)
+    space, task = space_and_task("encoder", str(tmp_path), 32)
+    assert isinstance(task, LabelledText)
+    assert space.network.head.out_features == task.classes == 3
+    assert labelled_task(None, None).length == 512
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_generated_task_is_none_for_an_encoder(kind: str) -> None:
+    with pytest.raises(DataError, match=f"{kind} is generated for language models.* ./{kind} is one of that"):
+        space_and_task("encoder", kind, None)

@@ -1,0 +1,98 @@
+"""Stacks of layers over tokens, as language models and encoders share them: each chooses two blocks."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from search_spaces.architecture import Architecture
+from search_spaces.blocks import LowRankLinear, MixtureOfExperts, PreNorm, SparseLinear, SwiGLU
+from search_spaces.choice import Choice
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_SAMPLE = b'''def mean(values: list[float]) -> float:
+    """The arithmetic mean. Raises ValueError when there is nothing to average."""
+    if not values:
+        raise ValueError("mean of an empty list")
+    return sum(values) / len(values)
+
+
+class Counter:
+    # Counts how often each word of a text occurs, whatever its case.
+    def __init__(self) -> None:
+        self.counts = {}
+
+    def update(self, text):
+        for word in text.lower().split():
+            self.counts[word] = self.counts.get(word, 0) + 1
+'''
+
+
+def feedforwards(width: int) -> Mapping[str, nn.Module]:
+    """The alternatives by which a layer transforms each token."""
+    low_rank = partial(LowRankLinear, rank=max(1, width // 4))
+    return {
+        "swiglu_1x": PreNorm(width, SwiGLU(width, width)),
+        "swiglu_2x": PreNorm(width, SwiGLU(width, 2 * width)),
+        "swiglu_4x": PreNorm(width, SwiGLU(width, 4 * width)),
+        "moe": PreNorm(width, MixtureOfExperts(width, width, experts=4, active=2)),
+        "sparse_2_4": PreNorm(width, SwiGLU(width, 4 * width, SparseLinear)),
+        "low_rank": PreNorm(width, SwiGLU(width, 4 * width, low_rank)),
+        "skip": nn.Identity(),
+    }
+
+
+class Layer(nn.Module):
+    """A mixer, then a feed-forward block. (batch, length, width) -> the same."""
+
+    def __init__(self, mixers: Mapping[str, nn.Module], feedforwards: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.mixer = Choice(mixers)
+        self.feedforward = Choice(feedforwards)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.feedforward(self.mixer(x))
+        return y
+
+
+def stacks(layers: int, mixer: str, feedforward: str) -> tuple[Architecture, ...]:
+    """Architectures of which 1 to `layers` layers take these options; the layers above are skipped."""
+    taken = {"mixer": mixer, "feedforward": feedforward}
+    return tuple(
+        Architecture(
+            {
+                f"layers.{layer}.{part}": option if layer < depth else "skip"
+                for layer in range(layers)
+                for part, option in taken.items()
+            }
+        )
+        for depth in range(1, layers + 1)
+    )
+
+
+def initialise(network: nn.Module, head: nn.Linear, layers: int) -> None:
+    """Weights of variance 1 / inputs; what writes to the residual stream shrinks with the number of writers.
+
+    Radford et al. 2019 ("Language Models are Unsupervised Multitask Learners", section 2.3) scale by
+    1 / sqrt(writers): the stream then grows by at most as much as it holds, at any depth that is sampled. A
+    tenth of that makes every option begin near the identity, so that options sampled below do not scramble
+    what those above them learn on: 300 steps of uniform sampling then end 0.02 to 0.05 nats lower.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Linear | SparseLinear):
+            writes = ".out" in name
+            scale = 0.1 * (2 * layers) ** -0.5 if writes else 1.0
+            nn.init.normal_(module.weight, std=scale * module.weight.shape[1] ** -0.5)
+    nn.init.normal_(head.weight, std=0.02)  # near-uniform predictions: the first losses are those of a guess
+
+
+def example_tokens(vocabulary: int, batch: int, length: int) -> tuple[Tensor]:
+    """Text, and not noise, because the work of routed experts depends on what the tokens are."""
+    sample = torch.tensor(list(_SAMPLE)) % vocabulary
+    start = 17 * torch.arange(batch)[:, None]  # rows begin at different places
+    return (sample[(start + torch.arange(length)) % len(sample)],)

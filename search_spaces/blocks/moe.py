@@ -20,9 +20,9 @@ class MixtureOfExperts(nn.Module):
     `shared` experts see every token, beside the routed ones: DeepSeekMoE, Dai et al. 2024, arXiv:2401.06066,
     eq. 9 to 11, where many narrow experts stand for few wide ones; the weights are renormalised here, too.
     `null` experts are picked like the others, return zero and cost nothing, so that a token takes as few
-    experts as it needs, or none: AdaMoE, Zeng et al. 2024, arXiv:2406.13233. They count among what the
-    weights are renormalised over, as MoE++ has it (Jin et al. 2024, arXiv:2410.07348, the zero expert): so
-    the task's own loss teaches the router whom to let skip.
+    experts as it needs, or none: AdaMoE, Zeng et al. 2024, arXiv:2406.13233. Their weight is not handed to
+    the others, as in MoE++ (Jin et al. 2024, arXiv:2410.07348, the zero expert): so the task's own loss
+    teaches the router whom to let skip. (With `active` of one a weight is one, and it does not.)
 
     To whoever listens it reports to `search_spaces.auxiliary` its load, and as one loss `balance` times the
     load-balancing loss plus `z_loss` times the router z-loss, for which its paper takes 0.001.

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from hw_cost_models.cost import Cost
+from nas.bilevel import Bilevel
 from nas.progress import Silent
 from nas.report import RunRecord, render
 from nas.report.experts import Router, effective, findings_of
+from nas.supernet import Supernet
 from nas.train import Training, train
+from search_spaces import Choice
 from search_spaces.blocks import MixtureOfExperts
-from tests.nas.toys import WIDTH, ToyTask, new_run
+from tests.nas.toys import EFFORT, WIDTH, ToyTask, new_run, toy_table
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +63,21 @@ def test_a_dead_expert_is_named(tmp_path: Path, read: Read) -> None:
     bands = {t["name"]: t["y"] for f in read(text).figures for t in f["data"] if "stackgroup" in t}
     assert bands["expert 2"] == [0.0] * 3
     assert [sum(values) for values in zip(*bands.values(), strict=True)] == pytest.approx([1.0] * 3, abs=1e-5)
+
+
+def test_a_search_whose_supernet_lets_an_expert_die_says_so(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    routed = Routed()
+    with torch.no_grad():
+        routed.block.router.weight[0, -1] = -100.0
+    network = nn.Sequential(Choice({"routed": routed, "skip": nn.Identity()}))
+    costs = {("0", "routed"): Cost(latency_ms=1.0), ("0", "skip"): Cost()}
+    table = replace(toy_table(), options=costs, nesting={"0": None})
+    run = new_run(tmp_path / "run")
+    supernet, effort = Supernet(network, table), replace(EFFORT, supernet_steps=40, batch_size=64)
+    Bilevel(run, supernet, ToyTask(), table, {}, effort, 0, Silent()).train_weights()
+    text = section(render(RunRecord(trajectory=run.trajectory())))
+    assert "In the supernet, 0.routed.block.router: expert 0 is dead" in text
 
 
 def test_an_unbalanced_router_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from search_spaces.blocks.block_diagonal import BlockDiagonalLinear, MonarchLine
 from search_spaces.blocks.block_sparse import BlockSparseAttention
 from search_spaces.blocks.convolution import CentredConvolution, GatedConvolution
 from search_spaces.blocks.feedforward import MLP, GeGLU, LowRankLinear, SwiGLU
+from search_spaces.blocks.gated_delta import GatedDeltaNet
 from search_spaces.blocks.latent_attention import LatentAttention
 from search_spaces.blocks.linear_attention import BidirectionalLinearAttention, LinearAttention
 from search_spaces.blocks.moe import MixtureOfExperts
@@ -24,6 +25,7 @@ __all__ = [
     "BlockSparseAttention",
     "CentredConvolution",
     "GatedConvolution",
+    "GatedDeltaNet",
     "GeGLU",
     "LatentAttention",
     "LinearAttention",

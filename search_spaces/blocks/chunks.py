@@ -1,4 +1,4 @@
-"""A recurrence chunk by chunk: what mixers with a decaying state of fixed size have in common."""
+"""Sequences in chunks: cut into them, and a state passed from one to the next."""
 
 from __future__ import annotations
 
@@ -17,17 +17,6 @@ def into_chunks(x: Tensor, chunk: int) -> Tensor:
     """(batch, length, ...) -> (batch, chunks, chunk, ...), with zeros after the last token."""
     padded = F.pad(x, (0, 0) * (x.dim() - 2) + (0, -x.shape[1] % chunk))
     return padded.reshape(x.shape[0], -1, chunk, *x.shape[2:])
-
-
-def decay_between(summed: Tensor) -> Tensor:
-    """How much of what token s wrote is left at token t: (..., chunk) -> (..., chunk of t, chunk of s).
-
-    `summed` are sums over the logarithms of the tokens' decays from the first of the chunk on. Exactly zero
-    for s after t. A difference and not a quotient of decays, which underflow: no part of it exceeds one.
-    """
-    chunk = summed.shape[-1]
-    future = torch.full((chunk, chunk), -torch.inf, dtype=summed.dtype, device=summed.device).triu(1)
-    return (summed[..., :, None] - summed[..., None, :] + future).exp()
 
 
 def pass_states(

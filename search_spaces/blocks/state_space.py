@@ -12,24 +12,20 @@ negative: nothing is divided and nothing overflows.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.blocks.chunks import decay_between, into_chunks, pass_states
+from search_spaces.blocks.chunks import into_chunks, pass_states
 from search_spaces.blocks.convolution import convolve
+from search_spaces.blocks.decay import Decay, decay_between
 from search_spaces.blocks.residual import RMSNorm
 from search_spaces.errors import SearchSpaceError
 
 if TYPE_CHECKING:
     from search_spaces.decoding import State
-
-_SHORTEST_STEP, _LONGEST_STEP = 1e-3, 1e-1
-_FASTEST_DECAY = 16.0
-"""Where training begins, as in Mamba-2: Δ between these, log-uniformly, and exp(A) uniform from 1 to this."""
 
 
 class StateSpace(nn.Module):
@@ -66,8 +62,7 @@ class StateSpace(nn.Module):
         self.inputs = nn.Linear(width, inner + convolved + heads, bias=False)
         self.taps = nn.Parameter(torch.randn(kernel, convolved) * kernel**-0.5)
         self.bias = nn.Parameter(torch.zeros(convolved))
-        self.step_bias = nn.Parameter(_first_steps(heads))
-        self.log_decay = nn.Parameter(torch.empty(heads).uniform_(1, _FASTEST_DECAY).log())
+        self.decay = Decay(heads)
         self.skip = nn.Parameter(torch.ones(heads))
         self.norm = RMSNorm(inner)
         self.out = nn.Linear(inner, width, bias=False)
@@ -77,10 +72,10 @@ class StateSpace(nn.Module):
 
     def prefill(self, x: Tensor) -> tuple[Tensor, State]:
         """A whole prompt: its output, and the state that it leaves."""
-        gate, mixed, steps = self._project(x)
+        gate, mixed, steps, logarithms = self._project(x)
         padded = F.pad(mixed, (0, 0, self.kernel - 1, 0))
         value, key, query = self._activate(convolve(padded, self.taps))
-        read, state = self._read(value * steps[..., None], key, query, steps)
+        read, state = self._read(value * steps[..., None], key, query, logarithms)
         return self._finish(read, value, gate), (padded[:, x.shape[1] :], state)
 
     state_names = ("inputs", "state")
@@ -99,20 +94,20 @@ class StateSpace(nn.Module):
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """One more token, by the recurrence: (batch, 1, width) -> the same, and the state with it."""
         inputs, summary = state
-        gate, mixed, steps = self._project(x)
+        gate, mixed, steps, logarithms = self._project(x)
         seen = torch.cat((inputs, mixed), dim=1)
         value, key, query = self._activate((seen * self.taps).sum(dim=1, keepdim=True))
-        decay = (steps * -self.log_decay.exp()).exp()[:, 0, :, None, None]
+        decay = logarithms.exp()[:, 0, :, None, None]
         update = (value * steps[..., None])[:, 0, :, :, None] * key[:, :, None]
         summary = torch.addcmul(update, summary, decay)
         read = (summary.flatten(1, 2) @ query.transpose(1, 2)).reshape(value.shape)
         return self._finish(read, value, gate), (seen[:, 1:], summary)
 
-    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The gate, what is to be convolved, and the steps Δ: (batch, length, features or heads)."""
+    def _project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The gate, what is to be convolved, Δ and log a: (batch, length, features or heads)."""
         sizes = [self.inner, self.taps.shape[1], self.heads]
         gate, mixed, steps = torch.split(self.inputs(x), sizes, dim=-1)
-        return gate, mixed, F.softplus(steps + self.step_bias)
+        return gate, mixed, *self.decay(steps)
 
     def _activate(self, convolved: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x, (batch, length, heads, head width), and B and C, (batch, length, state width)."""
@@ -126,14 +121,13 @@ class StateSpace(nn.Module):
         mixed: Tensor = self.out(self.norm(y * F.silu(gate)))
         return mixed
 
-    def _read(self, value: Tensor, key: Tensor, query: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+    def _read(self, value: Tensor, key: Tensor, query: Tensor, logarithms: Tensor) -> tuple[Tensor, Tensor]:
         """S_t C_t for every token, shaped as the values, which are Δ x here; and the state after the last.
 
-        The tokens that fill the last chunk have no step: they do not decay the state nor write to it.
+        The tokens that fill the last chunk neither decay the state nor write to it.
         """
         length = value.shape[1]
-        logarithms = into_chunks(steps, self.chunk) * -self.log_decay.exp()
-        summed = logarithms.cumsum(dim=2)  # (batch, chunks, chunk, heads)
+        summed = into_chunks(logarithms, self.chunk).cumsum(dim=2)  # (batch, chunks, chunk, heads)
         value, key, query = (into_chunks(part, self.chunk) for part in (value, key, query))
         to_the_end = (summed[:, :, -1:] - summed).exp()
         updates = (value * to_the_end[..., None]).flatten(3).transpose(2, 3) @ key
@@ -158,10 +152,4 @@ def _attend(value: Tensor, key: Tensor, query: Tensor, summed: Tensor) -> Tensor
 
 
 def _advance(state: Tensor, decay: Tensor, update: Tensor) -> Tensor:
-    return torch.addcmul(update, state, decay)
-
-
-def _first_steps(heads: int) -> Tensor:
-    """Biases whose softplus is log-uniform between the shortest step and the longest."""
-    steps = torch.empty(heads).uniform_(math.log(_SHORTEST_STEP), math.log(_LONGEST_STEP)).exp()
-    return steps.expm1().log()
+    return state * decay + update

@@ -17,6 +17,7 @@ from search_spaces.blocks import (
     Attention,
     BlockSparseAttention,
     GatedConvolution,
+    GatedDeltaNet,
     LatentAttention,
     LinearAttention,
     SlidingWindowAttention,
@@ -42,6 +43,7 @@ BLOCKS = {
     "linear": LinearAttention(WIDTH, 2, 8),
     "convolution": GatedConvolution(WIDTH, 4),
     "convolution of one": GatedConvolution(WIDTH, 1),
+    "gated delta": GatedDeltaNet(WIDTH, 2, chunk=8),
     "state space": StateSpace(WIDTH, 2, 8, chunk=8),
 }
 

@@ -70,7 +70,8 @@ def test_a_search_whose_supernet_lets_an_expert_die_says_so(tmp_path: Path) -> N
     routed = Routed()
     with torch.no_grad():
         routed.block.router.weight[0, -1] = -100.0
-    network = nn.Sequential(Choice({"routed": routed, "skip": nn.Identity()}))
+    choice = Choice({"routed": routed, "skip": nn.Identity()})
+    network = nn.Sequential(choice, nn.Linear(WIDTH, WIDTH))
     costs = {("0", "routed"): Cost(latency_ms=1.0), ("0", "skip"): Cost()}
     table = replace(toy_table(), options=costs, nesting={"0": None})
     run = new_run(tmp_path / "run")

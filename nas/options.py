@@ -51,7 +51,13 @@ class StatisticName(StrEnum):
 
 
 SpaceOption = Annotated[
-    str, typer.Option("--space", help="What the network could be.", rich_help_panel="What")
+    str,
+    typer.Option(
+        "--space",
+        help="What the network could be: [bold]hybrid-lm[/], a language model, or [bold]encoder[/], a "
+        "classifier of texts.",
+        rich_help_panel="What",
+    ),
 ]
 LOCAL = "local"
 _BUDGET = "Budget (limits hold together)"

@@ -90,7 +90,7 @@ def exported(network: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning")
-@pytest.mark.parametrize(("batch", "length"), [(1, 1), (1, 33), (3, 129)])
+@pytest.mark.parametrize(("batch", "length"), [(1, 1), (1, 33), (3, 129), (1, 4096)])
 def test_onnx_runtime_agrees_at_other_sizes(
     exported: Path, network: nn.Module, batch: int, length: int
 ) -> None:

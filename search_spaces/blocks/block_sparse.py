@@ -14,10 +14,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.blocks.attention import check_heads, rotary_heads
-from search_spaces.blocks.blockwise import in_a_row, into_blocks, joint_softmax, scaled_scores
+from search_spaces.blocks.blockwise import additive_mask, in_a_row, into_blocks, joint_softmax, scaled_scores
 from search_spaces.errors import SearchSpaceError
 
 if TYPE_CHECKING:
@@ -59,24 +60,32 @@ class BlockSparseAttention(nn.Module):
         """From query, key and value, (batch, heads, length, features) each."""
         batch, _, length, _ = heads[0].shape
         query, key, value = (into_blocks(part, self.block) for part in heads)
-        summary_key, summary_value = (part[:, :, -self.summary :].flatten(1, 2) for part in (key, value))
-        within = scaled_scores(query, key).masked_fill(self._later(query), -torch.inf)
-        back = scaled_scores(query.flatten(1, 2), summary_key).reshape(*query.shape[:3], -1)
-        weights, to_summaries = joint_softmax(within, back.masked_fill(self._not_before(query), -torch.inf))
-        mixed = weights @ value + (to_summaries.flatten(1, 2) @ summary_value).reshape(query.shape)
+        mixed = F.scaled_dot_product_attention(
+            query,
+            self._with_summaries(key),
+            self._with_summaries(value),
+            attn_mask=additive_mask(self._seen(query), like=query),
+        )
         mixed = in_a_row(mixed, batch, self.heads)[:, :, :length]
         y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y
 
-    def _later(self, query: Tensor) -> Tensor:
-        """Which keys of its block come after a query: (block, block)."""
-        row = torch.arange(self.block, device=query.device)
-        return row > row[:, None]
+    def _with_summaries(self, blocks: Tensor) -> Tensor:
+        """Each block before the summaries of all: (n, blocks, block, f) -> (n, blocks, block + all, f).
 
-    def _not_before(self, query: Tensor) -> Tensor:
-        """Which summaries are not of a block before the query's own: (blocks, 1, blocks * summary)."""
-        block = torch.arange(query.shape[1], device=query.device)[:, None, None]
-        return torch.arange(query.shape[1], device=query.device).repeat_interleave(self.summary) >= block
+        The copies take features / block of what the scores take, and let one kernel do the rest.
+        """
+        summaries = blocks[:, :, -self.summary :].flatten(1, 2)[:, None]
+        return torch.cat((blocks, summaries.expand(-1, blocks.shape[1], -1, -1)), dim=2)
+
+    def _seen(self, query: Tensor) -> Tensor:
+        """Which of its block and of all summaries a query may see: (1, blocks, block, block + all)."""
+        row = torch.arange(self.block, device=query.device)
+        block = torch.arange(query.shape[1], device=query.device)
+        own = row <= row[:, None]
+        before = block.repeat_interleave(self.summary) < block[:, None]
+        parts = own.expand(query.shape[1], -1, -1), before[:, None].expand(-1, self.block, -1)
+        return torch.cat(parts, dim=2)[None]
 
     state_names = ("summary_key", "summary_value", "key", "value")
 

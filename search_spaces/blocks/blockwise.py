@@ -1,4 +1,4 @@
-"""What attention in blocks is made of: sequences cut into blocks, one softmax over several sets of keys."""
+"""What attention in blocks is made of: cut sequences, masks, one softmax over several sets of keys."""
 
 from __future__ import annotations
 
@@ -16,6 +16,15 @@ def into_blocks(part: Tensor, size: int) -> Tensor:
 def in_a_row(blocks: Tensor, batch: int, heads: int) -> Tensor:
     """(batch * heads, blocks, size, features) -> (batch, heads, blocks * size, features)."""
     return blocks.reshape(batch, heads, -1, blocks.shape[-1])
+
+
+def additive_mask(seen: Tensor, like: Tensor) -> Tensor:
+    """What to add to the scores: nothing where a key is seen, minus infinity where it is not.
+
+    For queries that all see something. A boolean mask allows for one that sees nothing, for which an exported
+    graph looks through every weight for NaN.
+    """
+    return like.new_zeros(()).masked_fill(~seen, -torch.inf)
 
 
 def scaled_scores(query: Tensor, keys: Tensor) -> Tensor:

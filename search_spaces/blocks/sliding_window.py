@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.blocks.attention import attend_to_all, check_heads, rotary_heads
-from search_spaces.blocks.blockwise import in_a_row, into_blocks, joint_softmax, scaled_scores
+from search_spaces.blocks.blockwise import additive_mask, in_a_row, into_blocks, joint_softmax, scaled_scores
 from search_spaces.blocks.rotary import rotate
 from search_spaces.errors import SearchSpaceError
 
@@ -66,7 +66,7 @@ class SlidingWindowAttention(nn.Module):
         key, value, seen = _with_previous(key), _with_previous(value), self._band(query)
         if self.sinks:
             to_sinks = into_blocks(self._to_sinks(self._unturned(qkv)[0]), self.window)
-            weights, sunk = joint_softmax(scaled_scores(query, key).masked_fill(~seen, -torch.inf), to_sinks)
+            weights, sunk = joint_softmax(scaled_scores(query, key) + additive_mask(seen, query), to_sinks)
             mixed = in_a_row(weights @ value, batch, self.heads)
             mixed = mixed + in_a_row(sunk, batch, self.heads) @ self.sink_values
         else:
@@ -148,8 +148,9 @@ class LocalAttention(nn.Module):
             into_blocks(part, self.window) for part in rotary_heads(self.qkv(x), self.heads, self.kv_heads)
         )  # (batch * heads or kv_heads, blocks, window, features)
         rows = query.reshape(-1, sharing, *query.shape[1:]).transpose(1, 2).flatten(2, 3)
+        mask = additive_mask(self._band(query, length), like=query)
         mixed = F.scaled_dot_product_attention(
-            rows, _with_neighbours(key), _with_neighbours(value), attn_mask=self._band(query, length)
+            rows, _with_neighbours(key), _with_neighbours(value), attn_mask=mask
         )
         mixed = mixed.reshape(*key.shape[:2], sharing, self.window, -1).transpose(1, 2).flatten(0, 1)
         mixed = in_a_row(mixed, batch, self.heads)[:, :, :length]

@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
+from torch import Tensor, nn
 
 from hw_cost_models import static_cost
-from search_spaces import SearchSpaceError
+from search_spaces import Decoder, SearchSpaceError
 from search_spaces.blocks import Attention, BlockSparseAttention
 from tests.search_spaces.attention_reference import assert_same, masked_attention, random_input
 from tests.search_spaces.exporting import assert_prompts_agree, assert_steps_agree
@@ -35,35 +35,38 @@ def fixed_pattern(length: int, block: int, summary: int) -> Tensor:
 @settings(max_examples=15, deadline=None)
 @given(length=st.integers(1, 40), batch=st.integers(1, 3), data=st.data())
 def test_equals_masked_attention(length: int, batch: int, data: st.DataObject) -> None:
-    block_size = data.draw(st.integers(1, 12))
-    summary = data.draw(st.integers(1, block_size))
+    size = data.draw(st.integers(1, 12))
+    summary = data.draw(st.integers(1, size))
     x = random_input(batch, length, WIDTH)
-    block = BlockSparseAttention(WIDTH, HEADS, block_size, summary).double()
-    assert_same(block, block(x), masked_attention(block, x, HEADS, fixed_pattern(length, *sizes(block))), x)
+    block = BlockSparseAttention(WIDTH, HEADS, size, summary).double()
+    assert_same(block, block(x), masked_attention(block, x, HEADS, fixed_pattern(length, size, summary)), x)
 
 
-def sizes(block: BlockSparseAttention) -> tuple[int, int]:
-    return block.block, block.summary
-
-
-@pytest.mark.parametrize(("block_size", "summary"), [(40, 1), (5, 5)])
-def test_one_block_or_whole_summaries_are_full_attention(block_size: int, summary: int) -> None:
-    full, sparse = Attention(WIDTH, HEADS, HEADS), BlockSparseAttention(WIDTH, HEADS, block_size, summary)
+@pytest.mark.parametrize(("size", "summary"), [(40, 1), (5, 5)])
+def test_one_block_or_whole_summaries_are_full_attention(size: int, summary: int) -> None:
+    full, sparse = Attention(WIDTH, HEADS, HEADS), BlockSparseAttention(WIDTH, HEADS, size, summary)
     sparse.load_state_dict(full.state_dict())
     x = torch.randn(2, 33, WIDTH)
     torch.testing.assert_close(sparse(x), full(x))
 
 
 def test_memory_is_that_of_own_blocks_and_summaries() -> None:
-    block = BlockSparseAttention(WIDTH, heads=HEADS, block=32, summary=2)
-    peak = {
-        length: static_cost(block, (torch.randn(1, length, WIDTH),)).peak_activation_bytes
-        for length in (1024, 4096)
-    }
-    scores = {length: 4 * HEADS * length * (32 + length // 32 * 2) for length in peak}
-    grown = (peak[4096] - peak[1024]) / (scores[4096] - scores[1024])
-    assert grown < 3, "the scores and their softmax"
-    assert peak[4096] < 4 * HEADS * 4096**2, "less than one full matrix a head"
+    block = BlockSparseAttention(WIDTH, HEADS, block=32, summary=2)
+    scores = {length: 4 * HEADS * length * (32 + length // 32 * 2) for length in (1024, 4096)}
+    near, far = (static_cost(block, (torch.randn(1, n, WIDTH),)).peak_activation_bytes for n in scores)
+    assert far - near < 2 * (scores[4096] - scores[1024])
+    assert far < 4 * HEADS * 4096**2 / 10, "a tenth of one full matrix a head"
+
+
+def test_a_step_costs_the_summaries_and_not_the_context() -> None:
+    block = BlockSparseAttention(WIDTH, HEADS, block=32, summary=2)
+    decoder = Decoder(nn.Sequential(block))
+    near, far = (
+        static_cost(decoder, (torch.randn(1, 1, WIDTH), *decoder.state(1, context))).flops
+        for context in (1024, 4096)
+    )
+    products = 2 * 2 * WIDTH * (4096 - 1024) // 32 * 2
+    assert products <= far - near <= 1.5 * products  # the rest is softmax
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
 """Two directions against two readings, one of them token by token from the end."""
 
+from copy import deepcopy
+from functools import partial
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from search_spaces import Decoder
-from search_spaces.blocks import Bidirectional, PreNorm, StateSpace
+from search_spaces.blocks import Bidirectional, GatedDeltaNet, PreNorm, StateSpace
 from search_spaces.decoding import Stateful
 from tests.search_spaces import exporting
 from tests.search_spaces.blocks import recurrent_mixers
@@ -15,16 +18,20 @@ from tests.search_spaces.blocks import recurrent_mixers
 WIDTH = 8
 
 
-def _block() -> Bidirectional:
+MAKERS = {"state space": partial(StateSpace, WIDTH, 2, 3), "gated delta": partial(GatedDeltaNet, WIDTH, 2)}
+
+
+def _block(kind: str = "state space") -> Bidirectional:
     torch.manual_seed(0)
-    return Bidirectional(StateSpace(WIDTH, 2, 3, chunk=8), StateSpace(WIDTH, 2, 3, chunk=8))
+    return Bidirectional(MAKERS[kind](chunk=8), MAKERS[kind](chunk=8))
 
 
-@settings(max_examples=15, deadline=None)
+@pytest.mark.parametrize("kind", MAKERS)
+@settings(max_examples=10, deadline=None)
 @given(length=st.integers(1, 30), batch=st.integers(1, 3))
-def test_is_one_reading_and_one_from_the_end(length: int, batch: int) -> None:
-    block = _block().double()
-    steps = StateSpace(WIDTH, 2, 3).double()
+def test_is_one_reading_and_one_from_the_end(kind: str, length: int, batch: int) -> None:
+    block = _block(kind).double()
+    steps = MAKERS[kind]().double()
     steps.load_state_dict(block.backwards.state_dict())
     x = torch.randn(batch, length, WIDTH, dtype=torch.float64)
     state, expected = steps.state(batch), block.forwards(x)
@@ -44,7 +51,7 @@ def test_every_token_reads_every_other_and_every_weight_learns() -> None:
 
 
 def test_nothing_in_it_decodes() -> None:
-    network = PreNorm(WIDTH, _block())
+    network = deepcopy(PreNorm(WIDTH, _block()))
     assert not any(isinstance(module, Stateful) for module in network.modules())
     assert Decoder(network).state_names == []
 

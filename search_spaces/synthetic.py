@@ -157,7 +157,10 @@ def _alternating(even: Tensor, odd: Tensor, length: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Kind:
-    """How sequences are generated, the vocabulary they have by default, and the smallest sizes."""
+    """How sequences are generated, the vocabulary they have by default, and the smallest sizes.
+
+    Vocabularies are those of MAD's baseline, but for compression.
+    """
 
     generate: Callable[[SyntheticTask, int, torch.Generator], tuple[Tensor, Tensor]]
     vocabulary: int
@@ -168,7 +171,7 @@ class Kind:
 
 
 KINDS: Mapping[str, Kind] = {
-    "recall": Kind(_recall, vocabulary=64, fewest=4, shortest=lambda vocabulary: 3),
+    "recall": Kind(_recall, vocabulary=16, fewest=4, shortest=lambda vocabulary: 3),
     "copying": Kind(_copying, vocabulary=16, fewest=4, shortest=lambda vocabulary: 3),
     "compression": Kind(_compression, vocabulary=128, fewest=4, shortest=int.bit_length),
     "memorisation": Kind(_memorisation, vocabulary=256, fewest=5, shortest=lambda vocabulary: 2),

@@ -13,6 +13,7 @@ from search_spaces.blocks import (
     BidirectionalAttention,
     BidirectionalLinearAttention,
     CentredConvolution,
+    GatedDeltaNet,
     LocalAttention,
     PreNorm,
     RMSNorm,
@@ -76,16 +77,17 @@ def bert_like(layers: int) -> tuple[Architecture, ...]:
 
 def mixers(width: int, heads: int) -> Mapping[str, nn.Module]:
     """The alternatives by which a layer moves information between tokens, in both directions."""
-    return {
-        "attention": PreNorm(width, BidirectionalAttention(width, heads, kv_heads=heads)),
-        "grouped_query": PreNorm(width, BidirectionalAttention(width, heads, kv_heads=max(1, heads // 2))),
-        "multi_query": PreNorm(width, BidirectionalAttention(width, heads, kv_heads=1)),
-        "local_attention": PreNorm(width, LocalAttention(width, heads, kv_heads=heads, window=_WINDOW)),
-        "linear_attention": PreNorm(width, BidirectionalLinearAttention(width, heads)),
-        "convolution": PreNorm(width, CentredConvolution(width)),
-        "state_space": PreNorm(width, Bidirectional(StateSpace(width, heads), StateSpace(width, heads))),
-        "skip": nn.Identity(),
+    blocks = {
+        "attention": BidirectionalAttention(width, heads, kv_heads=heads),
+        "grouped_query": BidirectionalAttention(width, heads, kv_heads=max(1, heads // 2)),
+        "multi_query": BidirectionalAttention(width, heads, kv_heads=1),
+        "local_attention": LocalAttention(width, heads, kv_heads=heads, window=_WINDOW),
+        "linear_attention": BidirectionalLinearAttention(width, heads),
+        "gated_delta": Bidirectional(GatedDeltaNet(width, heads), GatedDeltaNet(width, heads)),
+        "state_space": Bidirectional(StateSpace(width, heads), StateSpace(width, heads)),
+        "convolution": CentredConvolution(width),
     }
+    return {**{name: PreNorm(width, block) for name, block in blocks.items()}, "skip": nn.Identity()}
 
 
 class Encoder(nn.Module):

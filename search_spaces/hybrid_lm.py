@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from search_spaces.blocks import (
     Attention,
+    BlockSparseAttention,
     GatedConvolution,
+    GatedDeltaNet,
+    LatentAttention,
     LinearAttention,
     PreNorm,
     RMSNorm,
     SlidingWindowAttention,
+    StateSpace,
 )
 from search_spaces.errors import SearchSpaceError
 from search_spaces.space import SearchSpace
@@ -26,6 +30,9 @@ if TYPE_CHECKING:
     from search_spaces.architecture import Architecture
 
 _WINDOW = 32
+_SINKS = 4
+"""As many initial tokens as StreamingLLM (Xiao et al. 2023, arXiv:2309.17453), section 3.2, keeps."""
+_ROTARY = 8
 
 
 def hybrid_lm(
@@ -64,15 +71,19 @@ def llama_like(layers: int) -> tuple[Architecture, ...]:
 
 def mixers(width: int, heads: int) -> Mapping[str, nn.Module]:
     """The alternatives by which a layer moves information between tokens."""
-    return {
-        "attention": PreNorm(width, Attention(width, heads, kv_heads=heads)),
-        "grouped_query": PreNorm(width, Attention(width, heads, kv_heads=max(1, heads // 2))),
-        "multi_query": PreNorm(width, Attention(width, heads, kv_heads=1)),
-        "sliding_window": PreNorm(width, SlidingWindowAttention(width, heads, window=_WINDOW)),
-        "linear_attention": PreNorm(width, LinearAttention(width, heads)),
-        "convolution": PreNorm(width, GatedConvolution(width)),
-        "skip": nn.Identity(),
+    blocks = {
+        "attention": Attention(width, heads, kv_heads=heads),
+        "grouped_query": Attention(width, heads, kv_heads=max(1, heads // 2)),
+        "multi_query": Attention(width, heads, kv_heads=1),
+        "latent": LatentAttention(width, heads, rank=max(1, width // 4), rotary_width=_ROTARY),
+        "sliding_window": SlidingWindowAttention(width, heads, window=_WINDOW, sinks=_SINKS),
+        "block_sparse": BlockSparseAttention(width, heads, block=_WINDOW, summary=1),
+        "linear_attention": LinearAttention(width, heads),
+        "gated_delta": GatedDeltaNet(width, heads),
+        "state_space": StateSpace(width, heads),
+        "convolution": GatedConvolution(width),
     }
+    return {**{name: PreNorm(width, block) for name, block in blocks.items()}, "skip": nn.Identity()}
 
 
 class HybridLM(nn.Module):

@@ -9,12 +9,25 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.architecture import Architecture
-from search_spaces.blocks import LowRankLinear, MixtureOfExperts, PreNorm, SparseLinear, SwiGLU
+from search_spaces.blocks import (
+    MLP,
+    BlockDiagonalLinear,
+    LowRankLinear,
+    MixtureOfExperts,
+    MonarchLinear,
+    PreNorm,
+    SparseLinear,
+    SwiGLU,
+)
 from search_spaces.choice import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+_Z_LOSS = 0.001
+"""ST-MoE (Zoph et al. 2022, arXiv:2202.08906), section 3.2."""
+_WRITERS = (".out", ".out.up", ".out.second")
+"""What writes to the residual stream: a block's last layer, or the second half of one that is a product."""
 _SAMPLE = b'''def mean(values: list[float]) -> float:
     """The arithmetic mean. Raises ValueError when there is nothing to average."""
     if not values:
@@ -35,16 +48,22 @@ class Counter:
 
 def feedforwards(width: int) -> Mapping[str, nn.Module]:
     """The alternatives by which a layer transforms each token."""
-    low_rank = partial(LowRankLinear, rank=max(1, width // 4))
-    return {
-        "swiglu_1x": PreNorm(width, SwiGLU(width, width)),
-        "swiglu_2x": PreNorm(width, SwiGLU(width, 2 * width)),
-        "swiglu_4x": PreNorm(width, SwiGLU(width, 4 * width)),
-        "moe": PreNorm(width, MixtureOfExperts(width, width, experts=4, active=2)),
-        "sparse_2_4": PreNorm(width, SwiGLU(width, 4 * width, SparseLinear)),
-        "low_rank": PreNorm(width, SwiGLU(width, 4 * width, low_rank)),
-        "skip": nn.Identity(),
+    experts = partial(MixtureOfExperts, width, active=2, z_loss=_Z_LOSS)
+    blocks = {
+        "bottleneck": MLP(width, width // 2),
+        "gelu_4x": MLP(width, 4 * width),
+        "swiglu_1x": SwiGLU(width, width),
+        "swiglu_2x": SwiGLU(width, 2 * width),
+        "swiglu_4x": SwiGLU(width, 4 * width),
+        "moe": experts(hidden=width, experts=4),
+        "moe_shared": experts(hidden=width // 2, experts=6, shared=1),
+        "moe_null": experts(hidden=width, experts=4, null=2),
+        "sparse_2_4": SwiGLU(width, 4 * width, SparseLinear),
+        "sparse_1_4": SwiGLU(width, 4 * width, partial(SparseLinear, keep=1)),
+        "monarch": SwiGLU(width, 4 * width, partial(MonarchLinear, blocks=4)),
+        "low_rank": SwiGLU(width, 4 * width, partial(LowRankLinear, rank=max(1, width // 4))),
     }
+    return {**{name: PreNorm(width, block) for name, block in blocks.items()}, "skip": nn.Identity()}
 
 
 class Layer(nn.Module):
@@ -84,10 +103,9 @@ def initialise(network: nn.Module, head: nn.Linear, layers: int) -> None:
     what those above them learn on: 300 steps of uniform sampling then end 0.02 to 0.05 nats lower.
     """
     for name, module in network.named_modules():
-        if isinstance(module, nn.Linear | SparseLinear):
-            writes = ".out" in name
-            scale = 0.1 * (2 * layers) ** -0.5 if writes else 1.0
-            nn.init.normal_(module.weight, std=scale * module.weight.shape[1] ** -0.5)
+        if isinstance(module, nn.Linear | SparseLinear | BlockDiagonalLinear):
+            scale = 0.1 * (2 * layers) ** -0.5 if name.endswith(_WRITERS) else 1.0
+            nn.init.normal_(module.weight, std=scale * module.weight.shape[-1] ** -0.5)
     nn.init.normal_(head.weight, std=0.02)  # near-uniform predictions: the first losses are those of a guess
 
 

@@ -22,7 +22,7 @@ TOKENS = 40
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
     """A model in which every option stands somewhere."""
-    space = hybrid_lm(layers=7, width=16, heads=2)
+    space = hybrid_lm(layers=13, width=16, heads=2)
     (architecture,) = covering(space.network)
     return finalised(select(space.network, architecture)).eval()
 

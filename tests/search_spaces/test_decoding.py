@@ -77,7 +77,7 @@ def test_steps_equal_the_forward(name: str, batch: int, length: int) -> None:
 
 @pytest.fixture(scope="module")
 def every_mixer() -> tuple[nn.Module, Decoder]:
-    space = hybrid_lm(layers=7, width=WIDTH, heads=2)
+    space = hybrid_lm(layers=13, width=WIDTH, heads=2)
     (architecture,) = covering(space.network)
     network = finalised(select(space.network, architecture)).eval()
     return network, Decoder(network)
@@ -87,7 +87,8 @@ def test_a_decoder_is_a_view(every_mixer: tuple[nn.Module, Decoder]) -> None:
     network, decoder = every_mixer
     assert {id(p) for p in decoder.parameters()} == {id(p) for p in network.parameters()}
     assert "layers.0.mixer.inner.key" in decoder.state_names
-    assert len(decoder.state_names) == len(decoder.state(1)) == 10  # two each but for the last two mixers
+    states = 3 * 2 + 2 + 2 + 4 + 1 + 2 + 2 + 1 + 2 * 2  # of the mixers in order; the first two come twice
+    assert len(decoder.state_names) == len(decoder.state(1)) == states
     assert not any(isinstance(m, Decoder) for m in network.modules())
     with torch.no_grad():
         assert network(torch.ones(1, 3, dtype=torch.long)).shape == (1, 3, 256)
@@ -127,8 +128,9 @@ def test_free_dimensions_are_found(every_mixer: tuple[nn.Module, Decoder]) -> No
     free = dict(zip(["token", *decoder.state_names], decoder.free_dimensions(), strict=True))
     assert free["token"] == {0: "batch"}
     assert free["layers.1.mixer.inner.key"] == {0: "batch", 2: "context"}
-    assert free["layers.3.mixer.inner.value"] == {0: "batch", 2: "layers.3.mixer.inner.window"}
-    assert free["layers.4.mixer.inner.sums"] == {0: "batch"}
+    assert free["layers.4.mixer.inner.value"] == {0: "batch", 2: "layers.4.mixer.inner.window"}
+    assert free["layers.5.mixer.inner.summary_key"] == {0: "batch", 2: "layers.5.mixer.inner.summaries"}
+    assert free["layers.6.mixer.inner.sums"] == {0: "batch"}
 
 
 def test_a_dimension_that_grows_more_slowly_than_the_context_has_a_name_of_its_own() -> None:

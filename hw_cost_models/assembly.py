@@ -114,6 +114,8 @@ def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
     node.input[:] = [names[value] for value in node.input]
     node.output[:] = [names[value] for value in node.output]
     for attribute in node.attribute:
+        for value in (*attribute.g.input, *attribute.g.output, *attribute.g.initializer):
+            value.name = names[value.name]
         for inner in attribute.g.node:
             _rename(inner, names)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from hw_cost_models.cut_out import cut_out
 from hw_cost_models.errors import HardwareCostError
 from hw_cost_models.evaluating import evaluating
 from hw_cost_models.files import write_atomic
@@ -92,7 +93,7 @@ def _export_batch(items: Mapping[str, Item], files: Mapping[str, Path], dynamic:
     except HardwareCostError:
         joint = None  # exported one by one, either all succeed or the culprit is named
     for name in items:
-        model = joint and _cut_out(joint, together.inputs_of(name), together.outputs_of(name))
+        model = joint and cut_out(joint, together.inputs_of(name), together.outputs_of(name))
         model = model or _alone(name, items[name], dynamic)
         write_atomic(files[name], model.SerializeToString())
 
@@ -159,21 +160,6 @@ def _alone(name: str, item: Item, dynamic: Mapping[int, str]) -> onnx.ModelProto
         return _to_onnx(single, single.inputs, single.free, single.input_names, single.output_names)
     except HardwareCostError as error:
         raise HardwareCostError(f"{name}: {error}") from error
-
-
-def _cut_out(joint: onnx.ModelProto, inputs: list[str], outputs: list[str]) -> onnx.ModelProto | None:
-    """The part of the joint graph between these values.
-
-    None when it leans on another item's input: the exporter may read a dimension that two inputs share from
-    either of them.
-    """
-    from onnx.utils import Extractor
-
-    model: onnx.ModelProto = Extractor(joint).extract_model(inputs, outputs)
-    foreign = {value.name for value in joint.graph.input} - set(inputs)
-    if any(name in foreign for node in model.graph.node for name in node.input):
-        return None
-    return model
 
 
 def _free_dimensions(

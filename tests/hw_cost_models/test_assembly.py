@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._higher_order_ops import scan
 
 from hw_cost_models.assembly import Marked, assemble
 from hw_cost_models.errors import HardwareCostError
@@ -51,6 +52,22 @@ class Sum(nn.Module):
         return x + context
 
 
+class Running(nn.Module):
+    """A running sum over the batch, decayed by a weight from outside the body of its Scan."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decay = nn.Parameter(torch.rand(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        def step(state: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+            after = state * self.decay + own
+            return after, after.clone()
+
+        summed: Tensor = scan(step, torch.zeros(4), x)[1]
+        return summed
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, onnx.ModelProto]:
     torch.manual_seed(0)
@@ -86,6 +103,25 @@ def test_equals_the_export_of_the_whole(exported: dict[str, onnx.ModelProto]) ->
     assert operators[0] == operators[1], "and no mark or stand-in is left"
     weights = [sum(int(np.prod(w.dims)) for w in m.graph.initializer) for m in (model, exported["whole"])]
     assert weights[0] == weights[1]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_parts_with_bodies_of_their_own(tmp_path: Path) -> None:
+    """A Scan whose body takes a weight from outside, against a loop."""
+    torch.manual_seed(1)
+    x, y, running, gate = torch.randn(2, 3), torch.randn(2, 4), Running(), Gate()
+    frame = Frame(Marked("a.first", nn.Identity()), Marked("second", Sum()))
+    items = {"frame": (frame, (x,)), "running": (running, (y,)), "gate": (gate, (y, y.clone()))}
+    models = {name: onnx.load(path) for name, path in export_many(items, tmp_path, DYNAMIC).items()}
+    model = assemble(models["frame"], {"a.first": models["running"], "second": models["gate"]})
+    onnx.checker.check_model(model, full_check=True)
+    x = torch.randn(5, 3)
+    with torch.no_grad():
+        h, states = frame.stem(x), [torch.zeros(4)]
+        for row in h:
+            states.append(states[-1] * running.decay + row)
+        expected = frame.head(gate(torch.stack(states[1:]), h))
+    np.testing.assert_allclose(run(model, x.numpy()), expected, atol=1e-6)
 
 
 def test_a_place_without_a_part_is_named(exported: dict[str, onnx.ModelProto]) -> None:

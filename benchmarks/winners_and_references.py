@@ -1,0 +1,126 @@
+"""What wins where, and does it beat the network that people know at equal cost?
+
+    python benchmarks/winners_and_references.py --out runs/winners [--seeds 3] [--preset quick] [--only TEXT]
+
+One space, `hybrid-lm`, on text and on in-context recall, under budgets that differ in device, threads and
+context. Each limit is a share of what the full LLaMA-like stack takes there. Winner, reference and best of the
+random ones are trained in the same way. Printed and saved: how often each option stands in the winners, and
+test figures as mean and standard deviation over the seeds. A run that is there already is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Any
+
+from common import save
+from rich.console import Console
+
+import nas
+from hw_cost_models.cost import Workload
+from hw_cost_models.device import load_device
+from nas.pricing import assembly_of, price_on
+from nas.progress import Silent
+from nas.terminal import Bar
+from search_spaces import ByteText, hybrid_lm
+from search_spaces.synthetic import SyntheticTask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from search_spaces import Task
+
+SHARE = 0.6
+ROUNDS = 40
+COMPARED = ("winner", "reference", "best_random")
+
+
+@dataclass(frozen=True)
+class Case:
+    device: str
+    metric: str = "latency_ms"
+    workload: Workload = field(default_factory=Workload)
+    """The one that is limited."""
+    threads: int | None = None
+    task: Callable[[], Task] = ByteText
+
+
+CASES = {
+    "edge: raspberry-pi-5": Case("raspberry-pi-5"),
+    "server: nvidia-l4, batches of 32": Case("nvidia-l4", workload=Workload(batch=32)),
+    "here": Case("local", threads=1),
+    "here, 2 threads": Case("local", threads=2),
+    "here, a token after 4,096": Case("local", "decode_ms", Workload(1, 4096, "decode"), threads=1),
+    "here, recall": Case("local", workload=Workload(1, 512), threads=1, task=lambda: SyntheticTask("recall")),
+}
+
+
+def search(case: Case, seed: int, preset: str, out: Path) -> dict[str, Any]:
+    space, device = hybrid_lm(), load_device(case.device, threads=case.threads)
+    forward = case.workload if case.workload.kind == "forward" else Workload()
+    if (out / "config.json").exists():
+        with Bar(Console()) as bar:
+            return nas.resume(out, space, case.task(), progress=bar).summary
+    table, _ = price_on(device, assembly_of(space, case.workload), "p50", ROUNDS, Silent())
+    limit = SHARE * table.cost(space.references["LLaMA-like"][-1]).latency_ms
+    with Bar(Console()) as bar:
+        return nas.search(
+            *(space, case.task(), out),
+            budget=nas.Budget(**{case.metric: limit}),
+            device=case.device,
+            threads=case.threads,
+            workload=forward,
+            context=case.workload.length,
+            preset=preset,
+            seed=seed,
+            progress=bar,
+        ).summary
+
+
+def summed_up(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    trained = [{"winner": run["quality"], **run["baselines"]} for run in runs]
+    return {
+        "verdicts": [run["verdict"] for run in runs],
+        "budget": [run["budget"] for run in runs],
+        "options": dict(Counter(o for run in runs for o in run["architecture"].values()).most_common()),
+        "architectures": [run["architecture"] for run in runs],
+        **{
+            name: {what: [t[name][what] for t in trained] for what in ("test_metric", "test_error")}
+            for name in COMPARED
+        },
+    }
+
+
+def told(figures: list[float]) -> str:
+    return f"{mean(figures):.3f}" + (f" ± {stdev(figures):.3f}" if len(figures) > 1 else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--preset", default="quick")
+    parser.add_argument("--only", default="", help="cases with this in their name")
+    arguments = parser.parse_args()
+    found = {}
+    for name, case in CASES.items():
+        if arguments.only not in name:
+            continue
+        place = arguments.out / "".join(c if c.isalnum() else "-" for c in name)
+        runs = [search(case, seed, arguments.preset, place / str(seed)) for seed in range(arguments.seeds)]
+        found[name] = summed_up(runs)
+        print(f"\n{name}: {', '.join(found[name]['verdicts'])}")
+        for network in COMPARED:
+            figures = found[name][network]
+            print(f"  {network:12} {told(figures['test_metric'])}  errors {told(figures['test_error'])}")
+        print(f"  {', '.join(f'{count} {option}' for option, count in found[name]['options'].items())}")
+    if not arguments.only:
+        save("winners_and_references", {**vars(arguments), "out": None, "cases": found})
+
+
+if __name__ == "__main__":
+    main()

@@ -254,14 +254,22 @@ def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
     two tensors have one size: left to infer the shapes itself, it reuses more memory (arenas of hybrid-lm
     architectures shrink by a third, at the same speed).
     """
-    model.graph.ClearField("value_info")
-    for node in model.graph.node:
+    _clear_traces(model.graph)
+    return model
+
+
+def _clear_traces(graph: onnx.GraphProto) -> None:
+    """Those of loop bodies and branches, too."""
+    for field in ("value_info", "metadata_props"):
+        graph.ClearField(field)
+    for node in graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
-    for value in (*model.graph.input, *model.graph.output, *model.graph.initializer):
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _clear_traces(attribute.g)
+    for value in (*graph.input, *graph.output, *graph.initializer):
         value.ClearField("metadata_props")
-    model.graph.ClearField("metadata_props")
-    return model
 
 
 @contextmanager

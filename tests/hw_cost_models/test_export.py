@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import onnx
 import onnxruntime as ort
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._higher_order_ops.scan import scan
 
 from hw_cost_models.errors import HardwareCostError
 from hw_cost_models.export import _batches, export_many, export_onnx, feeds
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _LM = {0: "batch", 1: "length"}
 
@@ -102,3 +100,18 @@ def test_batches_keep_the_order_and_stay_small() -> None:
     sizes = {"a": 50, "b": 70, "c": 1, "huge": 500, "d": 119, "e": 1}
     batches = _batches({name: item(size) for name, size in sizes.items()})
     assert batches == [["a", "b"], ["c"], ["huge"], ["d", "e"]]
+
+
+def test_no_path_of_this_machine_is_in_a_file_nor_in_the_bodies_of_its_loops(tmp_path: Path) -> None:
+    class RunningSum(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            _, sums = scan(lambda total, row: (total + row, total + row), x.new_zeros(x.shape[1:]), x)
+            return sums
+
+    path = tmp_path / "loop.onnx"
+    x = torch.randn(4, 3)
+    export_onnx(RunningSum(), (x,), path, dynamic={0: "batch"}, input_names=["x"], output_names=["y"])
+    assert [node.op_type for node in onnx.load(path).graph.node].count("Scan") == 1
+    assert str(Path(__file__).parent).encode() not in path.read_bytes()
+    (made,) = _run(path, (torch.ones(2, 3),))
+    assert made[:, 0].tolist() == [1, 2]

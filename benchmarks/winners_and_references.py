@@ -3,8 +3,8 @@
     python benchmarks/winners_and_references.py --out runs/winners [--seeds 3] [--preset quick] [--only TEXT]
 
 One space, `hybrid-lm`, on text and on in-context recall, under budgets that differ in device, threads and
-context. Each limit is a share of what the full LLaMA-like stack takes there. Winner, reference and the best of
-the random ones are trained in the same way. Printed and saved: the options of the winners, and test
+context. Each limit is a share of what the full LLaMA-like stack takes there. Winner, reference and the best
+random architecture are trained in the same way. Printed and saved: the options of the winners, and test
 figures as mean and standard deviation over the seeds. A run that is there already is not run again.
 """
 

@@ -106,7 +106,7 @@ def write_report(run: Run, path: Path) -> None:
     """The page of a run, finished or not, as one HTML file."""
     parts = {
         name: run.read(f"{name}.json") if run.holds(f"{name}.json") else {}
-        for name in ("result", "cost_table")
+        for name in ("result", "cost_table", "scores")
     }
-    record = RunRecord(parts["result"], run.config, parts["cost_table"], run.trajectory())
+    record = RunRecord(parts["result"], run.config, parts["cost_table"], run.trajectory(), parts["scores"])
     write_atomic(path, render(record).encode())

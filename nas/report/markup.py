@@ -75,6 +75,11 @@ def breakable(name: str) -> Html:
     return Html(escape(name).replace("_", "_<wbr>"))
 
 
+def code(name: str) -> Html:
+    """The name of an option in a sentence."""
+    return Html(f"<code>{escape(name)}</code>")
+
+
 def section(anchor: str, title: str, *parts: object) -> Html:
     return Html(f'<section id="{anchor}"><h2>{escape(title)}</h2>{join(parts)}</section>')
 

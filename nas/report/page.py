@@ -20,6 +20,7 @@ from nas.report.probabilities import probabilities
 from nas.report.protocol import protocol
 from nas.report.style import STYLE
 from nas.report.trajectory import trajectory
+from nas.report.why import why
 
 if TYPE_CHECKING:
     from nas.report.record import RunRecord
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 CONTENTS = {
     "verdict": "Verdict",
     "winner": "Winner",
+    "why": "Why",
     "plane": "Quality and latency",
     "trajectory": "Trajectory",
     "probabilities": "Probabilities",
@@ -54,6 +56,7 @@ def render(run: RunRecord) -> str:
         [
             headline(run),
             winner(run, colours),
+            why(run),
             plane(run),
             trajectory(run),
             probabilities(run, colours),

@@ -17,6 +17,7 @@ class RunRecord:
     config: Json = field(default_factory=dict)
     cost_table: Json = field(default_factory=dict)
     trajectory: list[Json] = field(default_factory=list)
+    scores: Json = field(default_factory=dict)
 
     @property
     def architecture(self) -> dict[str, str]:

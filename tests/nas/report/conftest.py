@@ -61,6 +61,19 @@ def cost_table() -> Json:
     }
 
 
+def scores() -> Json:
+    """Worth as much as what it takes; one pair of neighbours is good together."""
+    options = [
+        [path, name, 0.01 * cost["latency_ms"]]
+        for path, places in cost_table()["choices"].items()
+        for name, cost in places.items()
+    ]
+    return {
+        "options": options,
+        "neighbours": [["layers.0.mixer", "convolution", "layers.0.feedforward", "low_rank", 0.007]],
+    }
+
+
 def architecture(mixers: list[str], feedforwards: list[str]) -> dict[str, str]:
     chosen = {f"layers.{i}.mixer": name for i, name in enumerate(mixers)}
     chosen |= {f"layers.{i}.feedforward": name for i, name in enumerate(feedforwards)}
@@ -252,7 +265,7 @@ def run() -> RunRecord:
         "budget": {"latency_ms": LIMIT_MS, "memory_mb": LIMIT_MB},
         "steps": 900,
     }
-    return RunRecord(finished_result(draw), config, cost_table(), trajectory(draw))
+    return RunRecord(finished_result(draw), config, cost_table(), trajectory(draw), scores())
 
 
 class Page(HTMLParser):

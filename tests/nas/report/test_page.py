@@ -17,6 +17,7 @@ Read = Callable[[str], Any]
 SECTIONS = [
     "verdict",
     "winner",
+    "why",
     "plane",
     "trajectory",
     "probabilities",
@@ -113,7 +114,7 @@ def hostile(run: RunRecord) -> RunRecord:
             told = told.replace(name, name[:-2] + attack + name[-2:])
         return json.loads(told)
 
-    return RunRecord(*(infect(part) for part in (run.result, run.config, run.cost_table, run.trajectory)))
+    return RunRecord(*(infect(getattr(run, field.name)) for field in dataclasses.fields(run)))
 
 
 def test_markup_in_a_run_never_becomes_markup_in_the_page(run: RunRecord, read: Read) -> None:
@@ -158,6 +159,6 @@ def test_a_device_that_is_not_here_has_no_measurement(run: RunRecord, read: Read
 
 
 def test_without_a_cost_table_or_trajectory_the_rest_still_renders(run: RunRecord, read: Read) -> None:
-    page = read(render(dataclasses.replace(run, cost_table={}, trajectory=[])))
+    page = read(render(dataclasses.replace(run, cost_table={}, trajectory=[], scores={})))
     assert page.sections == SECTIONS
     assert "convolution" in page.words

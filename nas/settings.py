@@ -64,14 +64,14 @@ class Effort:
 
 
 _STANDARD = Effort(
-    supernet_steps=2000,
+    supernet_steps=1200,
     batch_size=4,
     architecture_steps=300,
     architecture_batch=8,
-    evaluations=300,
+    evaluations=240,
     evaluation_batches=4,
     candidates=6,
-    tuning_steps=100,
+    tuning_steps=60,
     measured=4,
     train_steps=400,
 )

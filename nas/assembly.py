@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import cached_property, partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 from hw_cost_models.assembly import Marked, assemble
@@ -32,7 +33,7 @@ from search_spaces import (
 from search_spaces.choice import join, module_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableSequence, Sequence
+    from collections.abc import Callable, Iterable, Mapping, MutableSequence, Sequence
     from pathlib import Path
 
     import onnx
@@ -92,7 +93,8 @@ class Assembly:
     def model(self, architecture: Architecture) -> onnx.ModelProto:
         """The architecture's network, with weights from when its parts were first exported."""
         network = bind(self.network, Mixture.of(architecture))
-        return self._put_together(self._models["frame"], self._filled(architecture, None), network, "")
+        frame = self._models[self._frames[self._inlined(architecture)]]
+        return self._put_together(frame, self._filled(architecture, None), network, "")
 
     def export(self, items: Mapping[str, Item], folder: Path) -> dict[str, Path]:
         """Writes a file for each item, by structure key: assembled where the item came from here."""
@@ -132,8 +134,16 @@ class Assembly:
         return self._put_together(part, filled, self._bound(decision), join(path, module_name(name)))
 
     def _filled(self, architecture: Mapping[str, str], outer: Decision | None) -> dict[str, onnx.ModelProto]:
-        """What stands at the places directly inside `outer`, each with its own places filled."""
-        here = [(path, option) for path, option in architecture.items() if self.nesting[path] == outer]
+        """What stands at the places directly inside `outer`, each with its own places filled.
+
+        Outside of all options that is the frame, of which inlined options are a part.
+        """
+        outers = (outer,) if outer else (None, *self._inlined(architecture))
+        here = [
+            (path, option)
+            for path, option in architecture.items()
+            if self.nesting[path] in outers and path not in self._inline
+        ]
         inner = Architecture(architecture)
         return {
             path: self._put_together(
@@ -166,29 +176,57 @@ class Assembly:
             for path, name in self.decisions
         }
 
-    def _with_places(self, module: nn.Module, inputs: tuple[Tensor, ...], prefix: str) -> Item:
-        """Marks in place of choices; in a decode, what keeps a state outside them steps."""
+    def _with_places(
+        self, module: nn.Module, inputs: tuple[Tensor, ...], prefix: str, inlined: Iterable[Decision] = ()
+    ) -> Item:
+        """Marks for choices that are not inlined; in a decode, what keeps a state outside them steps."""
+        place = partial(_place, dict(inlined))
         running, inputs = self._running(module, inputs)
         if not isinstance(running, Decoder):
-            return substitute(running, _place, prefix), inputs
-        running.network = substitute(running.network, _place, prefix)
+            return substitute(running, place, prefix), inputs
+        running.network = substitute(running.network, place, prefix)
         return running, inputs
+
+    @cached_property
+    def _inline(self) -> tuple[str, ...]:
+        """The outermost choices that are inline: there is a frame for each option."""
+        return tuple(p for p, choice in self.choices.items() if choice.inline and self.nesting[p] is None)
+
+    def _inlined(self, architecture: Mapping[str, str]) -> tuple[Decision, ...]:
+        """What an architecture takes of them."""
+        return tuple((path, architecture[path]) for path in self._inline if path in architecture)
 
     @cached_property
     def _parts(self) -> dict[Decision, str]:
         return {decision: structure_key(*item) for decision, item in self._marked.items()}
 
     @cached_property
+    def _framed(self) -> dict[tuple[Decision, ...], Item]:
+        """The network with marks, for each way to take what is inlined."""
+        ways = product(*([(path, option) for option in self.choices[path].options] for path in self._inline))
+        return {way: self._with_places(self.network, self.inputs, "", way) for way in ways}
+
+    @cached_property
+    def _frames(self) -> dict[tuple[Decision, ...], str]:
+        return {way: structure_key(*item) for way, item in self._framed.items()}
+
+    @cached_property
     def _models(self) -> dict[str, onnx.ModelProto]:
-        """The frame and the parts by structure key, exported in one pass where they were not kept."""
-        frame = self._with_places(self.network, self.inputs, "")
+        """Frames and parts by structure key, exported in one pass where they were not kept."""
+        frames = {self._frames[way]: item for way, item in self._framed.items()}
         items = {self._parts[decision]: item for decision, item in self._marked.items()}
-        models = self.exports.models({**items, structure_key(*frame): frame})
-        return {**models, "frame": models[structure_key(*frame)]}
+        return self.exports.models({**items, **frames})
 
 
-def _place(path: str, choice: Choice) -> nn.Module:
-    """A place for the options of a choice; the smallest of them stands in while the frame is exported."""
+def _place(inlined: Mapping[str, str], path: str, choice: Choice) -> nn.Module:
+    """A place for the options of a choice; the smallest of them stands in while the frame is exported.
+
+    Where the choice is inlined, its option itself, with places for what is nested in it.
+    """
+    if path in inlined:
+        name = inlined[path]
+        inner = join(path, module_name(name))
+        return substitute(finalised(choice.option(name)), partial(_place, inlined), inner)
     options = [choice.option(name) for name in choice.options]
     smallest = min(options, key=lambda option: sum(p.numel() for p in option.parameters()))
     return Marked(path, finalised(smallest))

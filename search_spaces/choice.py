@@ -46,10 +46,14 @@ class Choice(nn.Module):
     """Named options, each an ordinary module that takes the same inputs to an output of the same shape.
 
     An option is `forward(x, *context) -> y`. Depth is a choice with `nn.Identity()` among its options.
+
+    `inline` says that the network around the choice runs differently under one option than under another, as
+    where examples may leave half-way: whoever cuts options out of it has to cut once for each of these.
     """
 
-    def __init__(self, options: Mapping[str, nn.Module]) -> None:
+    def __init__(self, options: Mapping[str, nn.Module], *, inline: bool = False) -> None:
         super().__init__()
+        self.inline = inline
         if len(options) < 2:
             raise SearchSpaceError(f"a choice needs at least two options, got {list(options)}")
         self.options = tuple(options)

@@ -8,17 +8,22 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from search_spaces.architecture import Architecture
 from search_spaces.blocks import (
     Bidirectional,
     BidirectionalAttention,
     BidirectionalLinearAttention,
     CentredConvolution,
+    EarlyExit,
     GatedDeltaNet,
     LocalAttention,
+    NoExit,
     PreNorm,
     RMSNorm,
     StateSpace,
 )
+from search_spaces.blocks.early_exit import finish
+from search_spaces.choice import Choice
 from search_spaces.errors import SearchSpaceError
 from search_spaces.space import SearchSpace
 from search_spaces.stack import Layer, example_tokens, feedforwards, initialise, stacks
@@ -26,9 +31,8 @@ from search_spaces.stack import Layer, example_tokens, feedforwards, initialise,
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from search_spaces.architecture import Architecture
-
 _WINDOW = 32
+_THRESHOLDS = (0.8, 0.95)
 
 
 def encoder(
@@ -42,7 +46,13 @@ def encoder(
 ) -> SearchSpace:
     """Tokens (batch, length) -> logits (batch, classes), at any length; attention is meant for up to 4,096.
 
-    Choices at `layers.<i>.mixer` and `layers.<i>.feedforward`. The initial weights depend on `seed` alone.
+    Choices at `layers.<i>.mixer` and `layers.<i>.feedforward`, and at `exit`, where there are two layers or
+    more: whether an example leaves after half of them when an early head is so confident of its class. What
+    such a network takes depends on its data. Heads that are not trained are never confident, so it is priced
+    at its worst, where all examples stay; what it saves shows when it is trained. The verdict on a winner is
+    about the example text, of which a trained head may be confident.
+
+    The initial weights depend on `seed` alone.
     Raises SearchSpaceError for sizes that do not fit each other.
     """
     if layers < 1 or classes < 2 or not 1 <= vocabulary <= 256:
@@ -53,7 +63,7 @@ def encoder(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Encoder(layers, width, heads, classes, vocabulary)
-        initialise(network, network.head, layers)
+        initialise(network, [m.linear for m in network.modules() if isinstance(m, SequenceHead)], layers)
     return SearchSpace(
         name="encoder",
         network=network,
@@ -72,7 +82,10 @@ def bert_like(layers: int) -> tuple[Architecture, ...]:
     arXiv:1908.08962), but pre-normalised, with rotary positions and SwiGLU: of the widths here, the one whose
     weights are nearest to BERT's 8 width^2.
     """
-    return stacks(layers, mixer="attention", feedforward="swiglu_2x")
+    return tuple(
+        Architecture({**stack, "exit": "none"} if layers > 1 else stack)
+        for stack in stacks(layers, mixer="attention", feedforward="swiglu_2x")
+    )
 
 
 def mixers(width: int, heads: int) -> Mapping[str, nn.Module]:
@@ -90,19 +103,49 @@ def mixers(width: int, heads: int) -> Mapping[str, nn.Module]:
     return {**{name: PreNorm(width, block) for name, block in blocks.items()}, "skip": nn.Identity()}
 
 
+def exits(head: nn.Module) -> Mapping[str, nn.Module]:
+    """Whether examples leave half-way, and how confident the early head must be; it is shared."""
+    return {
+        "none": NoExit(),
+        **{f"exit_{threshold}": EarlyExit(head, threshold) for threshold in _THRESHOLDS},
+    }
+
+
+class SequenceHead(nn.Module):
+    """Norm, mean over the tokens, linear. (batch, length, width) -> logits (batch, classes)."""
+
+    def __init__(self, width: int, classes: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(width)
+        self.linear = nn.Linear(width, classes, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.linear(self.norm(x).mean(dim=1))
+        return logits
+
+
 class Encoder(nn.Module):
-    """Embedding, layers, norm, mean over the tokens, head. Positions come from the mixers."""
+    """Embedding, layers, head; examples may leave half-way. Positions come from the mixers."""
 
     def __init__(self, layers: int, width: int, heads: int, classes: int, vocabulary: int) -> None:
         super().__init__()
+        self.classes = classes
         self.embedding = nn.Embedding(vocabulary, width)
         self.layers = nn.ModuleList(Layer(mixers(width, heads), feedforwards(width)) for _ in range(layers))
-        self.norm = RMSNorm(width)
-        self.head = nn.Linear(width, classes, bias=False)
+        self.exit = Choice(exits(SequenceHead(width, classes)), inline=True) if layers > 1 else NoExit()
+        self.head = SequenceHead(width, classes)
 
     def forward(self, tokens: Tensor) -> Tensor:
         x = self.embedding(tokens)
-        for layer in self.layers:
+        layers = list(self.layers)
+        half = len(layers) // 2
+        for layer in layers[:half]:
             x = layer(x)
-        logits: Tensor = self.head(self.norm(x).mean(dim=1))
-        return logits
+
+        def rest(x: Tensor) -> Tensor:
+            for layer in layers[half:]:
+                x = layer(x)
+            logits: Tensor = self.head(x)
+            return logits
+
+        return finish(self.exit, x, self.classes, rest, training=self.training)

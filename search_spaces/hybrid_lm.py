@@ -48,7 +48,7 @@ def hybrid_lm(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = HybridLM(layers, width, heads, vocabulary)
-        initialise(network, network.head, layers)
+        initialise(network, [network.head], layers)
     return SearchSpace(
         name="hybrid-lm",
         network=network,

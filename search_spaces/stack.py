@@ -22,7 +22,7 @@ from search_spaces.blocks import (
 from search_spaces.choice import Choice
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 _Z_LOSS = 0.001
 """ST-MoE (Zoph et al. 2022, arXiv:2202.08906), section 3.2."""
@@ -94,7 +94,7 @@ def stacks(layers: int, mixer: str, feedforward: str) -> tuple[Architecture, ...
     )
 
 
-def initialise(network: nn.Module, head: nn.Linear, layers: int) -> None:
+def initialise(network: nn.Module, heads: Iterable[nn.Linear], layers: int) -> None:
     """Weights of variance 1 / inputs; what writes to the residual stream shrinks with the number of writers.
 
     Radford et al. 2019 ("Language Models are Unsupervised Multitask Learners", section 2.3) scale by
@@ -106,7 +106,10 @@ def initialise(network: nn.Module, head: nn.Linear, layers: int) -> None:
         if isinstance(module, nn.Linear | SparseLinear | BlockDiagonalLinear):
             scale = 0.1 * (2 * layers) ** -0.5 if name.endswith(_WRITERS) else 1.0
             nn.init.normal_(module.weight, std=scale * module.weight.shape[-1] ** -0.5)
-    nn.init.normal_(head.weight, std=0.02)  # near-uniform predictions: the first losses are those of a guess
+    for head in heads:
+        nn.init.normal_(
+            head.weight, std=0.02
+        )  # near-uniform predictions: the first losses are those of a guess
 
 
 def example_tokens(vocabulary: int, batch: int, length: int) -> tuple[Tensor]:

@@ -1,10 +1,11 @@
-"""Blocks of language models and encoders: each (batch, length, width) -> the same, any length from one."""
+"""Blocks of language models and encoders: all but exits (batch, length, width) -> the same, of any length."""
 
 from search_spaces.blocks.attention import Attention, BidirectionalAttention
 from search_spaces.blocks.bidirectional import Bidirectional
 from search_spaces.blocks.block_diagonal import BlockDiagonalLinear, MonarchLinear
 from search_spaces.blocks.block_sparse import BlockSparseAttention
 from search_spaces.blocks.convolution import CentredConvolution, GatedConvolution
+from search_spaces.blocks.early_exit import EarlyExit, NoExit
 from search_spaces.blocks.feedforward import MLP, GeGLU, LowRankLinear, SwiGLU
 from search_spaces.blocks.gated_delta import GatedDeltaNet
 from search_spaces.blocks.latent_attention import LatentAttention
@@ -24,6 +25,7 @@ __all__ = [
     "BlockDiagonalLinear",
     "BlockSparseAttention",
     "CentredConvolution",
+    "EarlyExit",
     "GatedConvolution",
     "GatedDeltaNet",
     "GeGLU",
@@ -33,6 +35,7 @@ __all__ = [
     "LowRankLinear",
     "MixtureOfExperts",
     "MonarchLinear",
+    "NoExit",
     "PreNorm",
     "RMSNorm",
     "SlidingWindowAttention",

@@ -106,7 +106,7 @@ def rotary_heads(qkv: Tensor, heads: int, kv_heads: int, start: int = 0) -> tupl
 
     (batch, length, (heads + 2 kv_heads) * features) -> three of (batch, heads or kv_heads, length, features).
     """
-    split = qkv.reshape(*qkv.shape[:2], heads + 2 * kv_heads, -1)
+    split = torch.unflatten(qkv, -1, (heads + 2 * kv_heads, -1))
     turned = rotate(split[:, :, : heads + kv_heads], start).transpose(1, 2)
     value = split[:, :, heads + kv_heads :].transpose(1, 2)
     return turned[:, :heads], turned[:, heads:], value

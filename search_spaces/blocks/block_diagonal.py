@@ -6,6 +6,8 @@ plain linear layer without bias wherever one is asked for: `SwiGLU(64, 64, parti
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -31,8 +33,9 @@ class BlockDiagonalLinear(nn.Module):
         self.weight = nn.Parameter(torch.randn(blocks, outputs // blocks, fan_in) * fan_in**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        groups = x.reshape(-1, len(self.weight), self.weight.shape[2])
-        return self.by_group(groups).reshape(*x.shape[:-1], -1)
+        tokens = math.prod(x.shape[:-1])  # not -1: there may be none
+        y = self.by_group(x.reshape(tokens, len(self.weight), self.weight.shape[2]))
+        return y.reshape(*x.shape[:-1], self.weight.shape[:2].numel())
 
     def by_group(self, x: Tensor) -> Tensor:
         """(tokens, blocks, inputs / blocks) -> (tokens, blocks, outputs / blocks)."""
@@ -62,6 +65,8 @@ class MonarchLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         blocks, _, wide = self.first.weight.shape
-        y = self.first.by_group(x.reshape(-1, blocks, wide))
-        y = y.transpose(1, 2).reshape(-1, blocks, y.shape[2])
-        return self.second.by_group(y).transpose(1, 2).reshape(*x.shape[:-1], -1)
+        tokens = math.prod(x.shape[:-1])  # not -1: there may be none
+        y = self.first.by_group(x.reshape(tokens, blocks, wide))
+        y = y.transpose(1, 2).reshape(tokens, blocks, y.shape[2])
+        y = self.second.by_group(y).transpose(1, 2)
+        return y.reshape(*x.shape[:-1], self.second.weight.shape[:2].numel())

@@ -9,13 +9,13 @@ from torch import Tensor
 
 def into_blocks(part: Tensor, size: int) -> Tensor:
     """(batch, heads, length, features) -> (batch * heads, blocks, size, features), zeros at the end."""
-    padded = F.pad(part, (0, 0, 0, -part.shape[2] % size)).flatten(0, 1)
-    return padded.reshape(padded.shape[0], -1, size, part.shape[-1])
+    padded = F.pad(part, (0, 0, 0, -part.shape[2] % size))
+    return torch.unflatten(padded.flatten(0, 1), 1, (-1, size))
 
 
 def in_a_row(blocks: Tensor, batch: int, heads: int) -> Tensor:
     """(batch * heads, blocks, size, features) -> (batch, heads, blocks * size, features)."""
-    return blocks.reshape(batch, heads, -1, blocks.shape[-1])
+    return torch.unflatten(blocks, 0, (batch, heads)).flatten(2, 3)
 
 
 def additive_mask(seen: Tensor, like: Tensor) -> Tensor:

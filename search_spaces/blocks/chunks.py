@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def into_chunks(x: Tensor, chunk: int) -> Tensor:
     """(batch, length, ...) -> (batch, chunks, chunk, ...), with zeros after the last token."""
     padded = F.pad(x, (0, 0) * (x.dim() - 2) + (0, -x.shape[1] % chunk))
-    return padded.reshape(x.shape[0], -1, chunk, *x.shape[2:])
+    return torch.unflatten(padded, 1, (-1, chunk))
 
 
 def pass_states(

@@ -107,7 +107,7 @@ class GatedDeltaNet(nn.Module):
 
     def _heads(self, convolved: Tensor) -> Tensor:
         """Queries and keys of length one, and values: (batch, length, 3, heads, features)."""
-        split = F.silu(convolved).reshape(*convolved.shape[:2], 3, self.heads, -1)
+        split = torch.unflatten(F.silu(convolved), -1, (3, self.heads, -1))
         query_key = split[:, :, :2]
         length = torch.sqrt(query_key.square().sum(dim=-1, keepdim=True) + _EPSILON)
         return torch.cat((query_key / length, split[:, :, 2:]), dim=2)

@@ -114,7 +114,7 @@ class BidirectionalLinearAttention(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        split = self.qkv(x).reshape(*x.shape[:2], 3, self.heads, -1)
+        split = torch.unflatten(self.qkv(x), -1, (3, self.heads, -1))
         query, key = (F.elu(split[:, :, :2]) + 1).permute(2, 0, 3, 1, 4).unbind()
         value = F.pad(split[:, :, 2], (0, 1), value=1.0).transpose(1, 2)  # a column of ones: [S | z]
         summed = query @ (key.transpose(-1, -2) @ value)

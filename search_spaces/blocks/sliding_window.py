@@ -147,12 +147,12 @@ class LocalAttention(nn.Module):
         query, key, value = (
             into_blocks(part, self.window) for part in rotary_heads(self.qkv(x), self.heads, self.kv_heads)
         )  # (batch * heads or kv_heads, blocks, window, features)
-        rows = query.reshape(-1, sharing, *query.shape[1:]).transpose(1, 2).flatten(2, 3)
+        rows = torch.unflatten(query, 0, (batch * self.kv_heads, sharing)).transpose(1, 2).flatten(2, 3)
         mask = additive_mask(self._band(query, length), like=query)
         mixed = F.scaled_dot_product_attention(
             rows, _with_neighbours(key), _with_neighbours(value), attn_mask=mask
         )
-        mixed = mixed.reshape(*key.shape[:2], sharing, self.window, -1).transpose(1, 2).flatten(0, 1)
+        mixed = torch.unflatten(mixed, 2, (sharing, self.window)).transpose(1, 2).flatten(0, 1)
         mixed = in_a_row(mixed, batch, self.heads)[:, :, :length]
         y: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
         return y

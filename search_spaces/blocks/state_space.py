@@ -113,7 +113,7 @@ class StateSpace(nn.Module):
         """x, (batch, length, heads, head width), and B and C, (batch, length, state width)."""
         sizes = [self.inner, self.state_width, self.state_width]
         value, key, query = torch.split(F.silu(convolved + self.bias), sizes, dim=-1)
-        return value.reshape(*value.shape[:2], self.heads, -1), key, query
+        return torch.unflatten(value, -1, (self.heads, -1)), key, query
 
     def _finish(self, read: Tensor, value: Tensor, gate: Tensor) -> Tensor:
         """From S_t C_t and x_t to the output, through the norm of what the gate lets pass."""

@@ -1,22 +1,25 @@
-"""Assembled decode steps equal PyTorch's: nested choices, blocks outside of choices, each with a state."""
+"""Assembled networks equal PyTorch's: decode steps, nested choices, choices that the network follows."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
+import onnx
 import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 
 from hw_cost_models.cost import Workload
-from hw_cost_models.export import feeds
+from hw_cost_models.export import export_onnx, feeds
 from hw_cost_models.export_cache import ExportCache
 from hw_cost_models.structure import structure_key
 from nas.assembly import Assembly
 from nas.errors import BadInputError
-from search_spaces import Architecture, Choice, Decoder, SearchSpace
-from search_spaces.blocks import Attention, GatedConvolution, LinearAttention, PreNorm
+from search_spaces import Architecture, Choice, Decoder, SearchSpace, select
+from search_spaces.blocks import Attention, EarlyExit, GatedConvolution, LinearAttention, NoExit, PreNorm
+from search_spaces.blocks.early_exit import finish
 from tests.nas.toys import Toy, toy_inputs
 
 if TYPE_CHECKING:
@@ -114,3 +117,86 @@ def test_a_space_without_a_state_does_not_decode(tmp_path: Path) -> None:
     space = SearchSpace("toy", Toy(), toy_inputs)
     with pytest.raises(BadInputError, match="space 'toy' has no decode step"):
         Assembly(space, Workload(1, 4, "decode"), ExportCache(tmp_path, {}))
+
+
+class Head(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = Choice({"tanh": nn.Tanh(), "linear": nn.Linear(WIDTH, WIDTH, bias=False)})
+        self.linear = nn.Linear(WIDTH, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = 4 * self.linear(self.before(x).mean(dim=1))
+        return logits
+
+
+class Branching(nn.Module):
+    """Whether examples leave is inline, and how their head begins is a choice nested in it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lower = Choice({"linear": nn.Linear(WIDTH, WIDTH), "skip": nn.Identity()})
+        self.exit = Choice({"none": NoExit(), "early": EarlyExit(Head(), 0.7)}, inline=True)
+        self.upper = Choice({"attention": Attention(WIDTH, 1, 1), "skip": nn.Identity()})
+        self.head = nn.Linear(WIDTH, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        def rest(x: Tensor) -> Tensor:
+            logits: Tensor = self.head(self.upper(x).mean(dim=1))
+            return logits
+
+        return finish(self.exit, self.lower(x), 3, rest, training=self.training)
+
+
+def _noise(batch: int, length: int) -> tuple[Tensor]:
+    return (2 * torch.randn(batch, length, WIDTH, generator=torch.Generator().manual_seed(length)),)
+
+
+@pytest.fixture(scope="module")
+def branching(tmp_path_factory: pytest.TempPathFactory) -> Assembly:
+    torch.manual_seed(0)
+    dynamic = {0: "batch", 1: "length"}
+    space = SearchSpace("branching", Branching(), _noise, dynamic)
+    return Assembly(
+        space, Workload(batch=2, length=5), ExportCache(tmp_path_factory.mktemp("exports"), dynamic)
+    )
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [
+        {"lower": "linear", "exit": "none", "upper": "attention"},
+        {"lower": "linear", "exit": "early", "exit.early.head.before": "tanh", "upper": "attention"},
+        {"lower": "skip", "exit": "early", "exit.early.head.before": "linear", "upper": "skip"},
+    ],
+    ids=lambda taken: "-".join(taken.values()),
+)
+def test_the_frame_is_that_of_what_it_takes_inline(
+    branching: Assembly, taken: dict[str, str], tmp_path: Path
+) -> None:
+    """The same operators as in an export of the whole, and the same output, whoever leaves."""
+    architecture = Architecture(taken)
+    network = select(branching.network, architecture).eval()
+    whole, assembled = tmp_path / "whole.onnx", tmp_path / "assembled.onnx"
+    names = {"input_names": ["x"], "output_names": ["logits"]}
+    export_onnx(network, branching.inputs, whole, dynamic=branching.space.dynamic, **names)
+    assembled.write_bytes(branching.model(architecture).SerializeToString())
+    assert _operators(assembled) == _operators(whole)
+    assert ("NonZero" in _operators(assembled)) == (taken["exit"] == "early")
+    for batch, length in [(8, 3), (1, 1), (1, 2), (1, 4)]:
+        _agree(branching, network, _noise(batch, length), assembled)
+
+
+def _operators(path: Path) -> Counter[str]:
+    """But for what an assembled skip leaves, which the runtime takes out."""
+    return Counter(node.op_type for node in onnx.load(path).graph.node if node.op_type != "Identity")
+
+
+def test_options_of_an_inline_choice_are_priced_alone(branching: Assembly, tmp_path: Path) -> None:
+    items = {option: branching.option(("exit", option)) for option in ("none", "early")}
+    files = branching.export({structure_key(*item): item for item in items.values()}, tmp_path)
+    for module, inputs in items.values():
+        answers, x = inputs
+        assert (answers.shape, x.shape) == ((2, 4), (2, 5, WIDTH))
+        others = torch.randn(3, 4), _noise(3, 8)[0]
+        _agree(branching, module, others, files[structure_key(module, inputs)])

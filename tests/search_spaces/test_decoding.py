@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from hw_cost_models import export_onnx
-from search_spaces import Decoder, finalised, hybrid_lm, select
+from search_spaces import Decoder, blocks, finalised, hybrid_lm, select
 from search_spaces.blocks import (
     Attention,
     BlockSparseAttention,
@@ -73,6 +73,11 @@ def test_steps_equal_the_forward(name: str, batch: int, length: int) -> None:
             torch.testing.assert_close(made, stepped, atol=1e-6, rtol=1e-6)
     expected = block.state(batch, length)
     assert [t.shape for t in state] == [t.shape for t in expected], "shapes are as announced"
+
+
+def test_every_block_with_a_step_is_in_the_table() -> None:
+    offered = (getattr(blocks, name) for name in blocks.__all__)
+    assert {block for block in offered if hasattr(block, "step")} == set(map(type, BLOCKS.values()))
 
 
 @pytest.fixture(scope="module")

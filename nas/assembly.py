@@ -27,7 +27,6 @@ from search_spaces import (
     choices,
     finalised,
     parents,
-    select,
     substitute,
 )
 from search_spaces.choice import join, module_name
@@ -76,7 +75,7 @@ class Assembly:
 
     def whole(self, architecture: Architecture) -> Item:
         """An architecture as it ships, with the weights of the supernet."""
-        item = self.running(finalised(select(self.network, architecture)))
+        item = self.running(finalised(bind(self.network, Mixture.of(architecture))))
         self._made[structure_key(*item)] = partial(self.model, architecture)
         return item
 

@@ -119,8 +119,8 @@ def drawn_baselines(
 
 
 def to_train(baselines: Mapping[str, Any]) -> dict[str, Architecture]:
-    """Those that are trained as the winner is: the best random one, and the reference or, where none is known,
-    the uniform one."""
+    """Those that are trained as the winner is: the best random one, and the reference or, without one, the
+    uniform one."""
     left_out = {"random", "largest", *(["uniform"] if "reference" in baselines else [])}
     return {name: Architecture(b["architecture"]) for name, b in baselines.items() if name not in left_out}
 

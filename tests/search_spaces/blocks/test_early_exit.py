@@ -104,19 +104,21 @@ def test_operations_are_those_of_the_rows_that_stay() -> None:
 
 
 def test_in_training_nobody_leaves_and_the_head_is_taught() -> None:
-    """The gradients of the task's loss and of KL(final || early), written out example by example."""
+    """The gradients of the task's loss and of KL(final || early), written out example by example; the latter
+    ends at the head, and so what is below learns from the task alone."""
     network = _network(0.0).train()
-    x = torch.randn(5, 4, WIDTH, dtype=torch.float64)
+    x = torch.randn(5, 4, WIDTH, dtype=torch.float64, requires_grad=True)
     target = torch.tensor([0, 2, 1, 1, 0])
     with auxiliary.collect() as losses:
         output = network(x)
     (loss,) = losses
     expected = torch.zeros((), dtype=torch.float64)
     for example, label in zip(x.split(1), target, strict=True):
-        final, early = network.upper(example)[0].softmax(dim=0), network.exit.head(example)[0].softmax(dim=0)
+        final = network.upper(example)[0].softmax(dim=0)
+        early = network.exit.head(example.detach())[0].softmax(dim=0)
         expected = expected - final[label].log() / 5
         expected = expected + (final.detach() * (final.detach() / early).log()).sum() / 5
-    parameters = list(network.parameters())
+    parameters = [x, *network.parameters()]
     total = F.cross_entropy(output, target) + loss
     torch.testing.assert_close(total, expected)
     for found, want in zip(

@@ -18,9 +18,9 @@ NAMES = {
         InfeasibleBudgetError NasError PRESETS Problem Result Scores Supernet VerificationError resume search
     """,
     "search_spaces": """
-        Architecture ByteText Choice DataError Decoder Mixture Prefill SearchSpace SearchSpaceError State
-        Stateful Task UnboundChoiceError bind capture_inputs check choices finalised hybrid_lm parents
-        select substitute
+        Architecture ByteText Choice CountsErrors DataError Decoder LabelledText Mixture Prefill
+        SearchSpace SearchSpaceError State Stateful SyntheticTask Task UnboundChoiceError bind
+        capture_inputs check choices encoder finalised hybrid_lm parents select substitute
     """,
     "hw_cost_models": """
         Adapted Adapter Cost CostModel DamagedFileError Device DeviceError Energy EnergyMeter Figure

@@ -36,25 +36,20 @@ LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
 CONTEXT = 4096
 
 
-def measured(options: Mapping[str, nn.Module], width: int, threads: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds and megabytes of each mixer, by length."""
+def measured(option: nn.Module, width: int, threads: int, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds and megabytes of a mixer at every length, its lengths against each other."""
     device = load_device("local").with_threads(threads)
-    found: dict[str, Any] = {name: {"latency_ms": [], "memory_mb": []} for name in options}
     with tempfile.TemporaryDirectory() as folder:
-        paths = {name: Path(folder) / f"{name}.onnx" for name in options}
-        for name, option in options.items():
-            example = (torch.randn(1, 256, width),)
-            names: dict[str, Any] = {"input_names": ["x"], "output_names": ["y"]}
-            export_onnx(option.eval(), example, paths[name], dynamic={0: "batch", 1: "length"}, **names)
-        for length in LENGTHS:
-            x = (torch.randn(1, length, width),)
-            inputs = {name: feeds(path, x) for name, path in paths.items()}
-            told = measure(paths, inputs, device, rounds=rounds, seed=length, memory=paths)
-            for name in options:
-                found[name]["latency_ms"].append(told.timings[name].p10_ms)
-                found[name]["memory_mb"].append(told.arena_bytes[name] / 1e6)
-            print(f"{length} tokens measured", flush=True)
-    return found
+        path, names = Path(folder) / "mixer.onnx", {"input_names": ["x"], "output_names": ["y"]}
+        example = (torch.randn(1, 256, width),)
+        export_onnx(option.eval(), example, path, dynamic={0: "batch", 1: "length"}, **names)
+        inputs = {str(length): feeds(path, (torch.randn(1, length, width),)) for length in LENGTHS}
+        paths = dict.fromkeys(inputs, path)
+        told = measure(paths, inputs, device, rounds=rounds, seed=0, memory=paths)
+    return {
+        "latency_ms": [told.timings[name].p10_ms for name in inputs],
+        "memory_mb": [told.arena_bytes[name] / 1e6 for name in inputs],
+    }
 
 
 def exponent(figures: list[float]) -> float:
@@ -99,7 +94,10 @@ def main() -> None:
         for name, option in mixers(arguments.width, arguments.heads).items()
         if any(isinstance(module, Stateful) for module in option.modules())
     }
-    found = measured(options, arguments.width, arguments.threads, arguments.rounds)
+    found: dict[str, Any] = {}
+    for name, option in options.items():
+        found[name] = measured(option, arguments.width, arguments.threads, arguments.rounds)
+        print(f"{name} measured", flush=True)
     print(f"\n{'':20}{'ms':>8}{'exponent':>10}{'MB':>10}{'exponent':>10}   state kB after {CONTEXT:,}")
     for name, row in found.items():
         row["latency_exponent"], row["memory_exponent"] = map(exponent, (row["latency_ms"], row["memory_mb"]))

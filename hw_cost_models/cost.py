@@ -78,8 +78,11 @@ Statistic = Literal["p10", "p50", "p95"]
 class CostModel(Protocol):
     """Prices many modules in one call, because a fair measurement visits all of them in the same rounds."""
 
-    def price(self, items: Mapping[str, Item]) -> dict[str, Cost]:
-        """Every cost by name; the latency is the quiet machine's, p10 where it is measured."""
+    def price(self, items: Mapping[str, Item], counted: Mapping[str, Cost] | None = None) -> dict[str, Cost]:
+        """Every cost by name; the latency is the quiet machine's, p10 where it is measured.
+
+        `counted` is what `static_cost` said of the items, where that has been asked already.
+        """
         ...
 
     def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:

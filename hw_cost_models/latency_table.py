@@ -20,7 +20,7 @@ from hw_cost_models.files import read_json
 from hw_cost_models.measure import Measurement, Timing, drift, measure
 from hw_cost_models.runtimes import RUNTIMES
 from hw_cost_models.structure import structure_key
-from hw_cost_models.trace import static_cost
+from hw_cost_models.trace import static_costs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -82,15 +82,15 @@ class LatencyTable:
         self._entries: dict[str, _Entry] = {}
         self._load()
 
-    def price(self, items: Mapping[str, Item]) -> dict[str, Cost]:
+    def price(self, items: Mapping[str, Item], counted: Mapping[str, Cost] | None = None) -> dict[str, Cost]:
         """Measured latency as of today and peak of activations; the rest is counted.
 
         Raises MeasurementError or HardwareCostError where an item can be neither exported nor measured.
         """
         latency, peak = self.latency_ms(items, "p10"), self.peak_bytes(items)
         return {
-            name: replace(static_cost(*item), latency_ms=latency[name], peak_activation_bytes=peak[name])
-            for name, item in items.items()
+            name: replace(cost, latency_ms=latency[name], peak_activation_bytes=peak[name])
+            for name, cost in (counted or static_costs(items)).items()
         }
 
     def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:

@@ -24,7 +24,7 @@ from hw_cost_models.kernel_regression import KernelRegression, Samples
 from hw_cost_models.kernel_times import kernel_times
 from hw_cost_models.kernels import kernels_of
 from hw_cost_models.self_calibration import self_calibrated
-from hw_cost_models.trace import static_cost
+from hw_cost_models.trace import static_cost, static_costs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,10 +98,11 @@ class LatencyPredictor:
         """Of a file, with its free dimensions set as in `read_onnx`; raises as `kernels_of` does."""
         return self._fit(statistic).predict(kernels_of(path, dimensions))
 
-    def price(self, items: Mapping[str, Item]) -> dict[str, Cost]:
+    def price(self, items: Mapping[str, Item], counted: Mapping[str, Cost] | None = None) -> dict[str, Cost]:
         """Predicted latency, the rest counted. Raises HardwareCostError where an item cannot be exported."""
         latency = self.latency_ms(items, "p10")
-        return {name: replace(static_cost(*item), latency_ms=latency[name]) for name, item in items.items()}
+        known = counted or static_costs(items)
+        return {name: replace(cost, latency_ms=latency[name]) for name, cost in known.items()}
 
     def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:
         """Raises as `price` does."""

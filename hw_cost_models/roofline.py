@@ -72,12 +72,12 @@ class RooflineModel:
         self.device = device
         self.roofline = device.roofline
 
-    def price(self, items: Mapping[str, Item]) -> dict[str, Cost]:
+    def price(self, items: Mapping[str, Item], counted: Mapping[str, Cost] | None = None) -> dict[str, Cost]:
         """The energy is 0 where the profile has no figures of energy.
 
         Raises UnknownOperatorError for an operator without a formula.
         """
-        return {name: self._price(item) for name, item in items.items()}
+        return {name: self._price(item, (counted or {}).get(name)) for name, item in items.items()}
 
     def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:
         """The same for every statistic; raises as `price` does."""
@@ -101,11 +101,11 @@ class RooflineModel:
         moved = traffic(graph, found, None if cache is None else cache.value)
         return [self._cost(graph, *pair) for pair in zip(found, moved, strict=True)]
 
-    def _price(self, item: Item) -> Cost:
+    def _price(self, item: Item, counted: Cost | None) -> Cost:
         graph = trace(*item)
         latency = self.graph_ms(graph)
         spent = 0.0 if self.device.energy is None else energy_mj(graph, self.device, latency)
-        return replace(static_cost(*item, graph), latency_ms=latency, energy_mj=spent)
+        return replace(counted or static_cost(*item, graph), latency_ms=latency, energy_mj=spent)
 
     def _cost(self, graph: nx.DiGraph, group: Group, moved: Traffic) -> GroupCost:
         rate = self.roofline.bytes_per_ms

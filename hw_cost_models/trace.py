@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import sys
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,12 +22,13 @@ from hw_cost_models.evaluating import evaluating
 from hw_cost_models.graph import Unknown, peak_bytes
 from hw_cost_models.operator_call import size, tensors, type_name
 from hw_cost_models.recorder import Recorder
-from hw_cost_models.structure import structure_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import networkx as nx
+
+    from hw_cost_models.cost import Item
 
 _NO_COMPILER = "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG"
 
@@ -56,10 +56,6 @@ def trace(module: nn.Module, inputs: tuple[Tensor, ...], unknown: Unknown = "err
             raise _refusal(module, inputs, error) from error
 
 
-_counted: dict[str, Cost] = {}
-"""What depends on structure alone, of what this process traced: a table asks for an option several times."""
-
-
 def static_cost(module: nn.Module, inputs: tuple[Tensor, ...], graph: nx.DiGraph | None = None) -> Cost:
     """Everything but the latency, which stays 0. `graph` is what `trace` gave, where it has been traced.
 
@@ -67,15 +63,18 @@ def static_cost(module: nn.Module, inputs: tuple[Tensor, ...], graph: nx.DiGraph
     has not reached yet, such as a bias. A submodule that has a method `nonzero_parameters() -> int` is asked
     instead of having its own parameters counted: one that masks its weights in the forward knows better.
     """
-    key = structure_key(module, inputs)
-    if key not in _counted:
-        graph = graph if graph is not None else trace(module, inputs)
-        _counted[key] = Cost(
-            flops=float(sum(flops for _, flops in graph.nodes.data("flops"))),
-            weight_bytes=graph.graph["weight_bytes"],
-            peak_activation_bytes=peak_bytes(graph.graph["storages"]),
-        )
-    return replace(_counted[key], parameters=_nonzero_parameters(module))
+    graph = graph if graph is not None else trace(module, inputs)
+    return Cost(
+        flops=float(sum(flops for _, flops in graph.nodes.data("flops"))),
+        weight_bytes=graph.graph["weight_bytes"],
+        parameters=_nonzero_parameters(module),
+        peak_activation_bytes=peak_bytes(graph.graph["storages"]),
+    )
+
+
+def static_costs(items: Mapping[str, Item]) -> dict[str, Cost]:
+    """The same of many."""
+    return {name: static_cost(*item) for name, item in items.items()}
 
 
 def _nonzero_parameters(module: nn.Module) -> int:

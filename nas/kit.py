@@ -62,13 +62,13 @@ class _Asked:
         """By structure key."""
         self._costs: dict[str, Cost] = {}
 
-    def price(self, items: Mapping[str, Item]) -> dict[str, Cost]:
+    def price(self, items: Mapping[str, Item], counted: Mapping[str, Cost] | None = None) -> dict[str, Cost]:
         keys = {name: structure_key(*item) for name, item in items.items()}
         for name, key in keys.items():
             if key not in self.items:
-                counted = static_cost(*items[name])
+                cost = counted[name] if counted else static_cost(*items[name])
                 self.items[key] = items[name]
-                self._costs[key] = replace(counted, latency_ms=1e-3 + 1e-6 * counted.flops)
+                self._costs[key] = replace(cost, latency_ms=1e-3 + 1e-6 * cost.flops)
         return {name: self._costs[key] for name, key in keys.items()}
 
     def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:

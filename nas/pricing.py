@@ -23,7 +23,7 @@ from hw_cost_models.kit.latency_file import KitModel, read_latency
 from hw_cost_models.latency_table import LatencyTable
 from hw_cost_models.roofline import RooflineModel
 from hw_cost_models.structure import structure_key
-from hw_cost_models.trace import static_cost
+from hw_cost_models.trace import static_cost, static_costs
 from nas.assembly import Assembly
 from nas.bench import Bench
 from nas.calibration import Calibration, LatencyFit, Lift, PeakFit
@@ -118,17 +118,19 @@ def price_space(
     keys = {decision: structure_key(*item) for decision, item in parts.items()}
     identities = {_identity(inputs[0]): (nn.Identity(), inputs[:1]) for _, inputs in parts.values()}
     distinct: dict[str, Item] = {keys[d]: item for d, item in parts.items()} | identities
-    flops = {key: static_cost(*item).flops for key, item in distinct.items()}
+    counted = static_costs(distinct)
     measured = device.here or device.latency_file is not None
     count = WHOLE_ARCHITECTURES if measured else EXACT_ARCHITECTURES
-    wholes = whole_architectures(assembly, {decision: flops[key] for decision, key in keys.items()}, count)
+    wholes = whole_architectures(
+        assembly, {decision: counted[key].flops for decision, key in keys.items()}, count
+    )
     networks = [assembly.whole(whole) for whole in wholes]
     together = {**distinct, **{whole.name: item for whole, item in zip(wholes, networks, strict=True)}}
     latency, peak = model.latency_ms(together, "p10"), model.peak_bytes(together)
 
     costs = {
         key: replace(cost, state_bytes=assembly.state_bytes(distinct[key]))
-        for key, cost in model.price(distinct).items()
+        for key, cost in model.price(distinct, counted).items()
     }
     alone = {d: _without(costs[keys[d]], latency[_identity(parts[d][1][0])]) for d in parts}
     options = {

@@ -14,7 +14,7 @@ from hw_cost_models.files import digest, read_json
 from hw_cost_models.kit.board.measuring import FORMAT
 from hw_cost_models.measure import Timing
 from hw_cost_models.structure import structure_key
-from hw_cost_models.trace import static_cost
+from hw_cost_models.trace import static_costs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,12 +80,12 @@ class KitModel:
     def __init__(self, measured: LatencyFile) -> None:
         self.measured = measured
 
-    def price(self, items: Mapping[str, Item]) -> dict[str, Cost]:
+    def price(self, items: Mapping[str, Item], counted: Mapping[str, Cost] | None = None) -> dict[str, Cost]:
         """Measured latency and peak of activations; the rest is counted."""
         latency, peak = self.latency_ms(items, "p10"), self.peak_bytes(items)
         return {
-            name: replace(static_cost(*item), latency_ms=latency[name], peak_activation_bytes=peak[name])
-            for name, item in items.items()
+            name: replace(cost, latency_ms=latency[name], peak_activation_bytes=peak[name])
+            for name, cost in (counted or static_costs(items)).items()
         }
 
     def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:

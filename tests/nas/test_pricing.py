@@ -46,7 +46,7 @@ class FakeModel:
         self.draws = np.random.default_rng(0)
         self.priced: list[str] = []
 
-    def price(self, items: Mapping[str, Item]) -> dict[str, Cost]:
+    def price(self, items: Mapping[str, Item], counted: Mapping[str, Cost] | None = None) -> dict[str, Cost]:
         latency = self.latency_ms(items, "p10")
         return {name: replace(static_cost(*item), latency_ms=latency[name]) for name, item in items.items()}
 

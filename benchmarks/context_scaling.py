@@ -19,6 +19,7 @@ import numpy as np
 import plotly.graph_objects as go
 import torch
 from common import RESULTS, save
+from plotly.colors import qualitative
 from plotly.subplots import make_subplots
 
 from hw_cost_models.device import load_device
@@ -71,7 +72,7 @@ def drawn(found: Mapping[str, Any]) -> go.Figure:
                 legendgroup=name,
                 showlegend=column == 1,
                 mode="lines+markers",
-                line_dash=("solid", "dot")[number // 10],
+                line={"color": qualitative.D3[number % 10], "dash": ("solid", "dot")[number // 10 % 2]},
             )
             figure.add_trace(line, row=1, col=column)
     figure.update_xaxes(type="log", tickvals=LENGTHS, title="tokens")
@@ -107,7 +108,8 @@ def main() -> None:
             f"{row['memory_mb'][-1]:10.1f}{row['memory_exponent']:10.2f}{row['state_kb']:14.1f}"
         )
     save("context_scaling", {**vars(arguments), "lengths": LENGTHS, "mixers": found})
-    drawn(found).write_html(RESULTS / "context_scaling.html", include_plotlyjs=True)
+    page = RESULTS / "context_scaling.html"
+    drawn(found).write_html(page, include_plotlyjs=True, config={"displayModeBar": False})
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart.py"
 
 
 @pytest.mark.measured
+@pytest.mark.timeout(900)  # every option is exported: a minute, or several beside other work
 def test_it_ends_within(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

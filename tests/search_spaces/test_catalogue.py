@@ -76,7 +76,7 @@ def test_an_encoder_has_as_many_outputs_as_its_task_has_classes(tmp_path: Path) 
             (tmp_path / label / f"{number}.txt").write_text(label * 40)
     space, task = space_and_task("encoder", str(tmp_path), 32)
     assert isinstance(task, LabelledText)
-    assert space.network.head.out_features == task.classes == 3
+    assert space.network.head.linear.out_features == task.classes == 3
     assert labelled_task(None, None).length == 512
 
 

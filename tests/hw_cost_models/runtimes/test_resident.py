@@ -14,6 +14,7 @@ _MB = 1_000_000
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="a peak is forgotten on Linux only")
 def test_the_peak_is_of_what_was_touched_since() -> None:
+    forget_peak()  # that of the tests before
     before = resident_bytes()
     block = np.ones(64 * _MB, dtype=np.uint8)
     assert resident_bytes() - before == pytest.approx(64 * _MB, abs=4 * _MB)

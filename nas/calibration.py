@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Mapping, Sequence
 
-OPTION_PRIOR = 0.05
-"""Prior standard deviation of e[o]: an option alone differs from the option in place by a few per cent."""
-NOISE = 0.01
-"""Standard deviation of the relative error of one whole architecture in interleaved rounds."""
+OPTION_PRIOR = 0.1
+"""Prior standard deviation of e[o]: an option alone differs from the option in place by some per cent."""
+NOISE, NOISE_MS = 0.01, 0.0005
+"""Standard deviation of the error of one whole architecture in interleaved rounds, as a part of it and beside
+that: a decode step of a small network takes 20 microseconds, and no clock knows it to 1 %."""
 OFFSET_PRIOR = 0.05
 """Prior standard deviation of a lift's offset, as a part of the usual network's latency."""
 TICK_MS = 0.005
@@ -114,11 +115,12 @@ class LatencyFit:
         counted = np.array([[c[key] for key in self.alone] for c in self.counts]) * alone
         measured = np.array(self.measured)
         ones = np.ones((len(measured), 1))
-        rows = np.hstack([ones, counted.sum(1, keepdims=True), counted]) / (NOISE * measured[:, None])
+        noise = NOISE * measured + NOISE_MS
+        rows = np.hstack([ones, counted.sum(1, keepdims=True), counted]) / noise[:, None]
         prior = np.hstack([np.zeros((len(alone), 2)), np.eye(len(alone)) / OPTION_PRIOR])
         lower = np.r_[0.0, 0.0, np.full(len(alone), -0.5)]
         upper = np.r_[np.inf, np.inf, np.full(len(alone), 0.5)]
-        target = np.r_[np.full(len(measured), 1 / NOISE), np.zeros(len(alone))]
+        target = np.r_[measured / noise, np.zeros(len(alone))]
         fixed, scale, *e = lsq_linear(np.vstack([rows, prior]), target, (lower, upper)).x
         cost = np.maximum(0.0, (scale + np.array(e)) * alone)
         return LatencyModel(float(fixed), dict(zip(self.alone, cost.tolist(), strict=True)))

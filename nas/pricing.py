@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 WHOLE_ARCHITECTURES = 24
+"""At least so many are measured, and two for each option by name: fewer would not tell their costs apart."""
 ANCHORS = 6
 EXACT_ARCHITECTURES = 4
 """Enough where the model does not measure and adds up exactly."""
@@ -120,10 +121,8 @@ def price_space(
     distinct: dict[str, Item] = {keys[d]: item for d, item in parts.items()} | identities
     counted = static_costs(distinct)
     measured = device.here or device.latency_file is not None
-    count = WHOLE_ARCHITECTURES if measured else EXACT_ARCHITECTURES
-    wholes = whole_architectures(
-        assembly, {decision: counted[key].flops for decision, key in keys.items()}, count
-    )
+    flops = {decision: counted[key].flops for decision, key in keys.items()}
+    wholes = whole_architectures(assembly, flops, measured=measured)
     networks = [assembly.whole(whole) for whole in wholes]
     together = {**distinct, **{whole.name: item for whole, item in zip(wholes, networks, strict=True)}}
     latency, peak = model.latency_ms(together, "p10"), model.peak_bytes(together)
@@ -175,9 +174,11 @@ def price_space(
 
 
 def whole_architectures(
-    assembly: Assembly, flops: Mapping[Decision, float], count: int = WHOLE_ARCHITECTURES
+    assembly: Assembly, flops: Mapping[Decision, float], *, measured: bool = True
 ) -> list[Architecture]:
     """Random ones from all over the range of FLOPs, which the table is fitted to: the same in every run."""
+    options = {option for _, option in flops}
+    count = max(WHOLE_ARCHITECTURES, 2 * len(options)) if measured else EXACT_ARCHITECTURES
     fair, draws = FairSampler.of(flops, assembly.nesting), torch.Generator().manual_seed(0)
     drawn: dict[Architecture, None] = {}
     for _ in range(20 * count):  # a small space may hold fewer

@@ -103,10 +103,10 @@ def real(models: str | None, again: bool) -> dict[str, str]:
     found = result(
         "real_networks", "real_networks.py", ("--models", models or ""), again and models is not None
     )
-    return {
-        "networks that people ship": f"{found['networks']} networks: "
-        f"median error {found['median_error']:.1%}, within 20 %: {found['within_20']:.0%}, roofline {found['roofline_median_error']:.1%}"
-    }
+    figures = (found[name] for name in ("median_error", "within_20", "roofline_median_error"))
+    median, within_20, roofline = (f"{figure:.1%}" for figure in figures)
+    told = f"{found['networks']}: median error {median}, within 20 %: {within_20}, roofline {roofline}"
+    return {"networks that people ship": told}
 
 
 def main() -> None:

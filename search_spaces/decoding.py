@@ -56,7 +56,7 @@ class _WithStates(nn.Module):
     in the order of their states among inputs and outputs.
     """
 
-    def __init__(self, network: nn.Module, stand_in: type[_Stepping | _Prefilling]) -> None:
+    def __init__(self, network: nn.Module, stand_in: type[_StandIn]) -> None:
         super().__init__()
         memory = _Memory()
         blocks: dict[str, Stateful] = {}
@@ -154,28 +154,26 @@ class _Memory:
         return flat
 
 
-class _Stepping(nn.Module):
-    """What stands in a decoder where a block steps."""
+class _StandIn(nn.Module):
+    """What stands where a block is, and passes its state by the memory that all of them share."""
 
     def __init__(self, block: Stateful, path: str, memory: _Memory) -> None:
         super().__init__()
         self.block = block
         self._path = path
         self._memory = memory
+
+
+class _Stepping(_StandIn):
+    """In a decoder: the block steps."""
 
     def forward(self, x: Tensor) -> Tensor:
         y, self._memory.states[self._path] = self.block.step(x, self._memory.states[self._path])
         return y
 
 
-class _Prefilling(nn.Module):
-    """What stands where a block reads a prompt and hands out its state."""
-
-    def __init__(self, block: Stateful, path: str, memory: _Memory) -> None:
-        super().__init__()
-        self.block = block
-        self._path = path
-        self._memory = memory
+class _Prefilling(_StandIn):
+    """In a prefill: the block reads a prompt and hands out its state."""
 
     def forward(self, x: Tensor) -> Tensor:
         y, self._memory.states[self._path] = self.block.prefill(x)

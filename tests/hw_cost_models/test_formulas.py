@@ -221,13 +221,13 @@ def test_grouped_products() -> None:
 
 
 def test_an_operator_of_ones_own_takes_the_formula_that_torch_has_for_it() -> None:
-    @torch.library.custom_op("dnas_tests::twice", mutates_args=())
+    @torch.library.custom_op("mine::twice", mutates_args=())
     def twice(x: Tensor) -> Tensor:
         return 2 * x
 
     twice.register_fake(torch.empty_like)
-    with pytest.raises(UnknownOperatorError, match=r"dnas_tests\.twice.*register_flop_formula"):
+    with pytest.raises(UnknownOperatorError, match=r"mine\.twice.*register_flop_formula"):
         _flops(twice, torch.ones(3))
-    register_flop_formula(torch.ops.dnas_tests.twice)(lambda x, out_shape=None, **_: 7 * x[0])
+    register_flop_formula(torch.ops.mine.twice)(lambda x, out_shape=None, **_: 7 * x[0])
     (node,) = (n for _, n in trace(_Function(twice), (torch.ones(3),)).nodes.data())
     assert (node["flops"], node["kind"], node["covered"]) == (21, "other", True)

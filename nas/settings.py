@@ -82,14 +82,15 @@ CONTEXT = 1024
 PRESETS: Mapping[str, Effort] = {
     "quick": replace(
         _STANDARD,
-        supernet_steps=500,
+        supernet_steps=400,
         architecture_steps=120,
-        evaluations=150,
+        evaluations=120,
         evaluation_batches=2,
         candidates=4,
-        tuning_steps=40,
+        tuning_steps=25,
         measured=3,
-        train_steps=150,
+        train_steps=120,
+        rounds=30,
     ),
     "standard": _STANDARD,
     "thorough": replace(

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.errors import SearchSpaceError
+from search_spaces.view import view
 
 _LARGEST_GROUP = 64
 """Every two neighbours of a group are compared."""
@@ -23,7 +24,7 @@ _LARGEST_GROUP = 64
 class SparseLinear(nn.Module):
     """A linear layer without bias that multiplies by a `keep`:`of` weight. (..., inputs) -> (..., outputs).
 
-    The mask is that of the current weight at every call, until `finalise()` writes the zeros into the weight.
+    The mask is that of the current weight at every call, unless it is a `finalised` copy, which holds the zeros.
     Raises SearchSpaceError unless 1 <= keep < of <= 64 and the inputs come in groups of `of`.
     """
 
@@ -40,11 +41,13 @@ class SparseLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, self.weight if self.final else self._sparse_weight())
 
-    def finalise(self) -> None:
-        """Write the zeros into the weight: what is exported holds them, and computes no mask."""
+    def finalised(self) -> SparseLinear:
+        """A copy whose weight holds the zeros: what is exported, and computes no mask."""
+        final = copy.deepcopy(self)
         with torch.no_grad():
-            self.weight.copy_(self._sparse_weight())
-        self.final = True
+            final.weight.copy_(self._sparse_weight())
+        final.final = True
+        return final
 
     def nonzero_parameters(self) -> int:
         """Weights that are stored when zeros are not: `keep` of every `of`."""
@@ -73,9 +76,12 @@ def largest(weight: Tensor, keep: int, of: int) -> Tensor:
 
 
 def finalised(network: nn.Module) -> nn.Module:
-    """A copy as it ships: every sparse weight holds its zeros. For export, and for timing it."""
-    copied = copy.deepcopy(network)
-    for module in copied.modules():
-        if isinstance(module, SparseLinear):
-            module.finalise()
-    return copied
+    """The network as it ships: every sparse weight holds its zeros. For export, and for timing it.
+
+    All that is not sparse is shared with the network, which stays as it is.
+    """
+
+    def instead(_: str, module: nn.Module) -> nn.Module | None:
+        return module.finalised() if isinstance(module, SparseLinear) else None
+
+    return view(network, instead)

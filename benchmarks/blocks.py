@@ -38,6 +38,7 @@ PAPERS = {
     "multi_query": "1911.02150",
     "latent": "2405.04434",
     "sliding_window": "2004.05150, 2309.17453",
+    "sliding_window_4x": "2004.05150, 2309.17453",
     "block_sparse": "1904.10509",
     "linear_attention": "2006.16236",
     "gated_delta": "2412.06464",

@@ -52,7 +52,7 @@ class Case:
     """The one that is limited."""
     threads: int | None = None
     task: Callable[[], Task] = ByteText
-    effort: Mapping[str, float] = field(default_factory=dict)
+    effort: Mapping[str, Any] = field(default_factory=dict)
     """Where it differs from the preset's."""
 
 

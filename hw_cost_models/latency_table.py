@@ -87,21 +87,28 @@ class LatencyTable:
 
         Raises MeasurementError or HardwareCostError where an item can be neither exported nor measured.
         """
-        latency, peak = self.latency_ms(items, "p10"), self.peak_bytes(items)
+        entries, slower = self._measured(items), self._slower("p10")
         return {
-            name: replace(cost, latency_ms=latency[name], peak_activation_bytes=peak[name])
+            name: replace(
+                cost,
+                latency_ms=entries[name].timing.p10_ms * slower,
+                peak_activation_bytes=float(entries[name].arena_bytes),
+            )
             for name, cost in (counted or static_costs(items)).items()
         }
 
     def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:
         """Measured latency as of today; raises as `price` does."""
         entries = self._measured(items)
-        slower = drift(self._reference, self.anchors, statistic)
+        slower = self._slower(statistic)
         return {name: entry.timing.at(statistic) * slower for name, entry in entries.items()}
 
     def peak_bytes(self, items: Mapping[str, Item]) -> dict[str, float]:
         """What the runtime's arena grows to, weights apart; see `Measurement.arena_bytes`."""
         return {name: float(entry.arena_bytes) for name, entry in self._measured(items).items()}
+
+    def _slower(self, statistic: Statistic) -> float:
+        return drift(self._reference, self.anchors, statistic)
 
     def _measured(self, items: Mapping[str, Item]) -> dict[str, _Entry]:
         keys = {name: structure_key(*item) for name, item in items.items()}

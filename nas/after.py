@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hw_cost_models.external_weights import WORTH_IT, move_weights_beside, weight_bytes_inside
 from hw_cost_models.files import digest, write_json
 from nas.bench import Benches
 from nas.budget import Budget
@@ -25,11 +26,14 @@ if TYPE_CHECKING:
     from hw_cost_models.cost import Kind
 
 
-def export_again(run: Run, space: SearchSpace, out: Path) -> dict[Path, Parity]:
+def export_again(
+    run: Run, space: SearchSpace, out: Path, weights_beside: bool | None = None
+) -> dict[Path, Parity]:
     """Writes the trained winner to `out`, and how well each file written agrees with PyTorch.
 
-    A language model leaves with its state: `<out>-prefill.onnx` and `<out>-decode.onnx` stand beside it.
-    Raises BadInputError when the run is not finished.
+    A language model leaves with its state: `<out>-prefill.onnx` and `<out>-decode.onnx` stand beside it. With
+    `weights_beside`, or where that is not given and the run's budget limits memory, large weights go to
+    `<file>.data`, see `hw_cost_models.external_weights`. Raises BadInputError when the run is not finished.
     """
     result = run.read("result.json")
     workload = Settings.from_dict(run.config).workload
@@ -40,6 +44,12 @@ def export_again(run: Run, space: SearchSpace, out: Path) -> dict[Path, Parity]:
         for name, export in (("prefill", export_prefill), ("decode", export_decoder)):
             path = out.with_name(f"{out.stem}-{name}.onnx")
             written[path] = export(winner, space, shape, path)
+    if weights_beside is None:
+        limited = "memory_mb" in Budget(**result["budget"]).limits()
+        weights_beside = limited and weight_bytes_inside(out) >= WORTH_IT
+    if weights_beside:
+        for path in written:
+            move_weights_beside(path)
     return written
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -179,13 +180,21 @@ def whole_architectures(
     """Random ones from all over the range of FLOPs, which the table is fitted to: the same in every run."""
     options = {option for _, option in flops}
     count = max(WHOLE_ARCHITECTURES, 2 * len(options)) if measured else EXACT_ARCHITECTURES
-    fair, draws = FairSampler.of(flops, assembly.nesting), torch.Generator().manual_seed(0)
+    return list(_drawn(tuple(flops.items()), tuple(assembly.nesting.items()), count))
+
+
+@cache
+def _drawn(
+    flops: tuple[tuple[Decision, float], ...], nesting: tuple[tuple[str, Decision | None], ...], count: int
+) -> tuple[Architecture, ...]:
+    """Kept, because what a table is fitted to is asked for again when its anchors are chosen from it."""
+    fair, draws = FairSampler.of(dict(flops), dict(nesting)), torch.Generator().manual_seed(0)
     drawn: dict[Architecture, None] = {}
     for _ in range(20 * count):  # a small space may hold fewer
         drawn[fair.sample(draws)] = None
         if len(drawn) == count:
             break
-    return list(drawn)
+    return tuple(drawn)
 
 
 def _identity(x: torch.Tensor) -> str:

@@ -77,6 +77,7 @@ def mixers(width: int, heads: int) -> Mapping[str, nn.Module]:
         "multi_query": Attention(width, heads, kv_heads=1),
         "latent": LatentAttention(width, heads, rank=max(1, width // 4), rotary_width=_ROTARY),
         "sliding_window": SlidingWindowAttention(width, heads, window=_WINDOW, sinks=_SINKS),
+        "sliding_window_4x": SlidingWindowAttention(width, heads, window=4 * _WINDOW, sinks=_SINKS),
         "block_sparse": BlockSparseAttention(width, heads, block=_WINDOW, summary=1),
         "linear_attention": LinearAttention(width, heads),
         "gated_delta": GatedDeltaNet(width, heads),

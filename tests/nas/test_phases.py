@@ -193,6 +193,16 @@ def test_the_winner_is_exported_again(result: Result, tmp_path: Path) -> None:
     assert np.array_equal(*outputs)
 
 
+def test_weights_leave_in_a_file_of_their_own_when_asked(result: Result, tmp_path: Path) -> None:
+    (path, *_) = export_again(
+        Run.open(result.path), _text_space(), tmp_path / "again.onnx", weights_beside=True
+    )
+    assert (tmp_path / "again.onnx.data").stat().st_size > path.stat().st_size / 4
+    tokens = {"input_ids": np.arange(20).reshape(2, 10)}
+    outputs = [onnxruntime.InferenceSession(str(p)).run(None, tokens)[0] for p in (result.onnx, path)]
+    assert np.array_equal(*outputs)
+
+
 def test_what_cannot_be_verified_here(result: Result) -> None:
     with pytest.raises(BadInputError, match=f"for {ELSEWHERE}, which is not here: its figures stay"):
         verify_again(Run.open(result.path), _text_space())

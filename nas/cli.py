@@ -59,6 +59,14 @@ _INTERRUPTED = 130
 
 @app.command()
 def search(
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODULE:FUNCTION]",
+            help="A function of yours that returns a SearchSpace, or (SearchSpace, Task); or --space's name.",
+            show_default=False,
+        ),
+    ] = None,
     space: SpaceOption = "hybrid-lm",
     data: Annotated[
         str | None,
@@ -113,6 +121,7 @@ def search(
     """Search under a budget, train the winner, export it and measure it.
 
     [dim]nas search --latency-ms 4 --memory-mb 3 --preset quick --out runs/mine[/]
+    [dim]nas search my_package.my_module:build_space --latency-ms 4[/]
 
     Prints target, predicted and measured, and where the ONNX file and the report are.
     """
@@ -120,9 +129,10 @@ def search(
     import nas.places
     from hw_cost_models.cost import Workload
     from hw_cost_models.device import load_device
+    from nas import own_space
     from nas.settings import CONTEXT
     from nas.terminal import show_place
-    from search_spaces import catalogue
+    from search_spaces.catalogue import lasting
 
     budget = nas.Budget(
         latency_ms=latency_ms,
@@ -141,7 +151,10 @@ def search(
         show_place(console, where, budget)
     if context is not None and budget.kinds == ("forward",):
         raise typer.BadParameter("--context needs one of --prefill-ms, --decode-ms, --state-mb to be limited")
-    built, task = catalogue.space_and_task(space, data, length)
+    if target and space != "hybrid-lm":
+        raise typer.BadParameter(f"{target} beside --space {space}: which of the two?")
+    name = target or space
+    built, task = own_space.space_and_task(name, data, length)
     path = out or _next_run()
     with bar() as shown:
         result = nas.search(
@@ -153,14 +166,15 @@ def search(
             threads=threads,
             runtime=runtime.value if runtime else None,
             provider=provider,
-            workload=Workload(batch=batch or 1, length=task.length),
+            workload=Workload(batch=batch or 1, length=own_space.length_of(task, length)),
             context=context or CONTEXT,
             statistic=(statistic or StatisticName.p50).value,
             preset=preset.value,
             controller=controller.value,
             schedule=schedule.value,
             seed=seed,
-            data=catalogue.lasting(data),
+            data=lasting(data),
+            origin=name if own_space.is_own(name) else None,
             progress=shown,
         )
     close(result.summary, result.path)
@@ -180,7 +194,18 @@ def resume(run: RunArgument) -> None:
 
 @app.command()
 def export(
-    run: RunArgument, out: Annotated[Path, typer.Option(help="Where to write the ONNX file.")]
+    run: RunArgument,
+    out: Annotated[Path, typer.Option(help="Where to write the ONNX file.")],
+    weights_beside: Annotated[
+        bool | None,
+        typer.Option(
+            "--weights-beside/--weights-inside",
+            help="Whether weights go to a file of their own, F.onnx.data, from which they are mapped: a "
+            "process then needs their memory once at its peak and not twice. Default: beside where the run's "
+            "budget limits memory and they are 16 MB or more.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write the winner's ONNX file again, checked against PyTorch.
 
@@ -189,7 +214,7 @@ def export(
     from nas.after import export_again
 
     opened = open_run(run)
-    for path, parity in export_again(opened, space_and_task(opened)[0], out).items():
+    for path, parity in export_again(opened, space_and_task(opened)[0], out, weights_beside).items():
         console.print(
             f"{path}   largest difference from PyTorch {parity.max_difference:.1e}",
             highlight=False,

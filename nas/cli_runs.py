@@ -28,10 +28,11 @@ def open_run(path: Path) -> Run:
 
 
 def space_and_task(run: Run) -> tuple[SearchSpace, Task]:
-    from search_spaces import catalogue
+    from nas import own_space
 
     config = run.config
-    return catalogue.space_and_task(config["space"], config["data"], config["workload"]["length"])
+    name = config.get("origin") or config["space"]
+    return own_space.space_and_task(name, config["data"], config["workload"]["length"])
 
 
 @contextmanager

@@ -171,10 +171,10 @@ def _print_network(
 
 def _priced(space: str, profile: Device, batch: int, length: int, kind: Any, statistic: Any) -> CostTable:
     from hw_cost_models.cost import Workload
+    from nas.own_space import space_named
     from nas.pricing import assembly_of, price_on
     from nas.settings import PRESETS
     from nas.terminal import Bar
-    from search_spaces.catalogue import space_named
 
     assembly = assembly_of(space_named(space), Workload(batch, length, kind))
     with Bar(Console(stderr=True)) as bar:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hw_cost_models.evaluating import evaluating
-from search_spaces import Architecture, CountsErrors, Mixture, SearchSpace, Task, bind, choices
+from search_spaces import Architecture, CountsErrors, MeasuresOutputs, Mixture, Task, bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,20 +27,16 @@ def error_rate(network: nn.Module, task: CountsErrors, batches: Sequence[Batch])
     return _mean(network, task.error, batches)
 
 
+def metric(network: nn.Module, task: Task, batches: Sequence[Batch], loss: float) -> float:
+    """The task's metric on these batches, `loss` being the mean loss over them."""
+    return _mean(network, task.measure, batches) if isinstance(task, MeasuresOutputs) else task.metric(loss)
+
+
 @torch.no_grad()
 def _mean(network: nn.Module, measure: Callable[[Tensor, Tensor], Tensor], batches: Sequence[Batch]) -> float:
     with evaluating(network):
         figures = [measure(network(*inputs), target).item() for inputs, target in batches]
     return sum(figures) / len(figures)
-
-
-def try_one(space: SearchSpace, task: Task) -> None:
-    """A forward and a loss, so that a task which does not fit the space is found before anything is priced.
-
-    Raises what they raise: SearchSpaceError from the tasks of this package.
-    """
-    first = Architecture({path: choice.options[0] for path, choice in choices(space.network).items()})
-    shared_loss(space.network, first, task, [task.sample("train", 1, torch.Generator().manual_seed(0))])
 
 
 def shared_loss(

@@ -42,8 +42,8 @@ def make(
     """
     from hw_cost_models.cost import Workload
     from nas.kit import make as make_kit
+    from nas.own_space import space_named
     from nas.terminal import Bar
-    from search_spaces.catalogue import space_named
 
     workloads = [Workload(batch, length)]
     if context is not None:

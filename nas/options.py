@@ -54,8 +54,8 @@ SpaceOption = Annotated[
     str,
     typer.Option(
         "--space",
-        help="What the network could be: [bold]hybrid-lm[/], a language model, or [bold]encoder[/], a "
-        "classifier of texts.",
+        help="What the network could be: [bold]hybrid-lm[/], a language model, [bold]encoder[/], a "
+        "classifier of texts, or [bold]my_module:build[/], a function of yours.",
         rich_help_panel="What",
     ),
 ]

@@ -15,7 +15,7 @@ from nas.candidates import Candidate, Selection, Source, aim, choose
 from nas.controllers import CONTROLLERS
 from nas.cost_table import CostTable
 from nas.environment import environment
-from nas.evaluate import error_rate, evaluate, shared_loss, shared_losses
+from nas.evaluate import error_rate, evaluate, metric, shared_loss, shared_losses
 from nas.export import export_winner
 from nas.outcome import Outcome
 from nas.pricing import assembly_of, price_on
@@ -208,7 +208,7 @@ class Phases:
         validation, test = (self._batches(split, FINAL_BATCHES) for split in ("validation", "test"))
         loss = evaluate(network, self.task, test)
         losses = {"validation_loss": evaluate(network, self.task, validation), "test_loss": loss}
-        judged = {**losses, "test_metric": self.task.metric(loss)}
+        judged = {**losses, "test_metric": metric(network, self.task, test, loss)}
         if isinstance(self.task, CountsErrors):
             judged["test_error"] = error_rate(network, self.task, test)
         return judged

@@ -32,6 +32,7 @@ from nas.cost_table import CostTable
 from nas.progress import rounds as each_round
 from nas.sampling import FairSampler
 from search_spaces import Architecture
+from search_spaces.trial import try_space
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,11 @@ EXACT_ARCHITECTURES = 4
 
 
 def assembly_of(space: SearchSpace, workload: Workload) -> Assembly:
-    """The space's parts, exported at most once on this machine."""
+    """The space's parts, exported at most once on this machine.
+
+    Raises SearchSpaceError for a space that does not run on its example inputs.
+    """
+    try_space(space, workload.batch, workload.length)
     exports = ExportCache(cache_folder(), space.dynamic)
     return Assembly(space, workload, exports)
 

@@ -133,6 +133,8 @@ class Settings:
     schedule: Schedule
     seed: int
     training_threads: int
+    origin: str | None = None
+    """Of a person's own space: the `module:function` that returns it."""
 
     def profile(self) -> Device:
         """The device as it was asked for."""

@@ -15,7 +15,6 @@ from hw_cost_models.device import load_device
 from hw_cost_models.errors import DeviceError
 from nas.controllers import CONTROLLERS
 from nas.errors import BadInputError, NasError
-from nas.evaluate import try_one
 from nas.outcome import write_report
 from nas.phases import Phases
 from nas.progress import Progress, Silent
@@ -23,6 +22,7 @@ from nas.reproducible import reproducible
 from nas.run import Run
 from nas.settings import CONTEXT, PRESETS, Effort, Schedule, Settings
 from search_spaces import Architecture, SearchSpace, Task
+from search_spaces.trial import try_space, try_task
 
 if TYPE_CHECKING:
     from nas.budget import Budget, Statistic
@@ -65,18 +65,20 @@ def search(
     schedule: Schedule = "staged",
     seed: int = 0,
     data: str | None = None,
+    origin: str | None = None,
     progress: Progress | None = None,
 ) -> Result:
     """Searches `space` under `budget` (default: half of the dearest architecture's latency) into `out`.
 
     `workload` is the forward that `latency_ms` and `memory_mb` are of; `prefill_ms`, `decode_ms` and
-    `state_mb` are those of a context of that many tokens. `effort` overrides the preset. `data` is only
-    stored, so that the command line can resume.
+    `state_mb` are those of a context of that many tokens. `effort` overrides the preset. `data` and
+    `origin`, the `module:function` that returns the space, are only stored, so that the command line can
+    resume.
 
     Raises BadInputError for values that cannot be used or an `out` that is not empty, SearchSpaceError for a
-    task that does not fit the space, InfeasibleBudgetError before any training when nothing meets the budget,
-    VerificationError when the exported file disagrees with PyTorch. A measured miss is no error here: it is
-    the result's verdict.
+    space that does not run or a task that does not fit it, InfeasibleBudgetError before any training when
+    nothing meets the budget, VerificationError when the exported file disagrees with PyTorch. A measured miss
+    is no error here: it is the result's verdict.
     """
     if preset not in PRESETS:
         raise BadInputError(f"no preset {preset!r}; the presets are {', '.join(PRESETS)}")
@@ -101,8 +103,10 @@ def search(
         schedule=schedule,
         seed=seed,
         training_threads=torch.get_num_threads(),
+        origin=origin,
     )
-    try_one(space, task)
+    try_space(space, settings.workload.batch, settings.workload.length)
+    try_task(space, task)
     progress = progress or Silent()
     run = Run.create(Path(out), settings.to_dict(), progress.note)
     try:

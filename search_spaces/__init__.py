@@ -5,11 +5,12 @@ from search_spaces.binding import bind, capture_inputs, check, select, substitut
 from search_spaces.blocks.sparse import finalised
 from search_spaces.choice import Choice, Mixture, choices, parents
 from search_spaces.decoding import Decoder, Prefill, State, Stateful
+from search_spaces.elastic import Elastic, Slice
 from search_spaces.encoder import encoder
 from search_spaces.errors import DataError, SearchSpaceError, UnboundChoiceError
 from search_spaces.hybrid_lm import hybrid_lm
 from search_spaces.labelled_text import LabelledText
-from search_spaces.space import CountsErrors, SearchSpace, Task
+from search_spaces.space import CountsErrors, MeasuresOutputs, SearchSpace, Task
 from search_spaces.synthetic import SyntheticTask
 from search_spaces.text import ByteText
 
@@ -20,12 +21,15 @@ __all__ = [
     "CountsErrors",
     "DataError",
     "Decoder",
+    "Elastic",
     "LabelledText",
+    "MeasuresOutputs",
     "Mixture",
     "Prefill",
     "SearchSpace",
     "SearchSpaceError",
     "State",
+    "Slice",
     "Stateful",
     "SyntheticTask",
     "Task",

@@ -55,6 +55,7 @@ class SearchSpace:
             check(self.network, architecture)
 
 
+@runtime_checkable
 class Task(Protocol):
     """What the network is trained and judged on."""
 
@@ -100,4 +101,13 @@ class CountsErrors(Protocol):
 
     def error(self, output: Tensor, target: Tensor) -> Tensor:
         """The share of what is scored that the output has wrong, a scalar between 0 and 1."""
+        ...
+
+
+@runtime_checkable
+class MeasuresOutputs(Protocol):
+    """A task whose metric is one of outputs, and not of the mean loss."""
+
+    def measure(self, output: Tensor, target: Tensor) -> Tensor:
+        """A scalar, averaged over the batch; lower is better. It takes the place of `metric`."""
         ...

@@ -28,6 +28,9 @@ def misfit():
 def half():
     return nn.Linear(8, 4)
 
+def broken():
+    return nn.Linear(8, "four")
+
 value = 3
 """
 
@@ -35,6 +38,8 @@ value = 3
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine_to_price.py").write_text(MODULE)
+    (tmp_path / "needs_another.py").write_text("import torch\n\nimport no_such_module\n")
+    (tmp_path / "half_written.py").write_text("def build(:\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -66,8 +71,13 @@ def test_a_file_with_its_free_dimensions_set(here: Path) -> None:
     [
         ("absent.onnx", "absent.onnx cannot be read"),
         ("network.pt", "neither a file that ends in .onnx nor of the form module:function"),
-        ("no_such_module:build", "module 'no_such_module' cannot be imported"),
-        ("mine_to_price:nothing", "has no function 'nothing'"),
+        ("no_such_module:build", "no module 'no_such_module' in /.*: start where it can be imported"),
+        ("torch.no_such:build", "no module 'torch.no_such' in /"),
+        ("needs_another:build", r"No module named 'no_such_module' \(/.*needs_another\.py, line 3\)"),
+        ("half_written:build", r"SyntaxError: .*half_written\.py, line 1\)"),
+        (":build", "not of the form module:function"),
+        ("mine_to_price:nothing", "has no function 'nothing'; it has build, misfit, half, broken"),
+        ("mine_to_price:broken", r"TypeError: .*\(/.*mine_to_price\.py, line 15\)"),
         ("mine_to_price:value", "has no function 'value'"),
         ("mine_to_price:half", r"must return \(module, \(tensor, \.\.\.\)\), it returned Linear"),
         ("mine_to_price:misfit", r"does not run on the inputs float32 \(3, 7\)"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from nas.evaluate import error_rate, evaluate, shared_loss, try_one
-from search_spaces import LabelledText, SearchSpaceError, SyntheticTask, hybrid_lm, select
-from tests.nas.toys import Toy, ToyTask, architectures, toy_space
+from nas.evaluate import error_rate, evaluate, metric, shared_loss
+from search_spaces import SyntheticTask, select
+from tests.nas.toys import Toy, ToyTask, architectures
 
 
 def test_the_mean_of_the_batches_in_evaluation_mode() -> None:
@@ -50,10 +51,15 @@ def test_errors_are_shares_of_what_is_scored() -> None:
     assert error_rate(table, task, batches) == pytest.approx(expected)
 
 
-def test_a_task_that_does_not_fit_the_space_is_found_in_one_step() -> None:
-    space = toy_space()
-    before = copy.deepcopy(space.network.state_dict())
-    try_one(space, ToyTask())
-    assert all(torch.equal(before[name], value) for name, value in space.network.state_dict().items())
-    with pytest.raises(SearchSpaceError, match=r"'python-packages' .* gives \(1, 8, 256\)"):
-        try_one(hybrid_lm(layers=1), LabelledText(length=8))
+def test_a_metric_of_the_loss_or_of_the_outputs() -> None:
+    @dataclass
+    class Absolute(ToyTask):
+        def measure(self, output: Tensor, target: Tensor) -> Tensor:
+            return (output - target).abs().mean()
+
+    network, task = Toy().layers[0].option("linear"), ToyTask()
+    batches = list(task.batches("test", 5, 2))
+    assert metric(network, task, batches, 3.0) == 1.5
+    with torch.no_grad():
+        expected = [(network(x) - target).abs().mean().item() for (x,), target in batches]
+    assert metric(network, Absolute(), batches, 3.0) == pytest.approx(sum(expected) / 2)

@@ -1,0 +1,74 @@
+"""A space by its name: one of the catalogue, or what a person's own function `module:function` returns.
+
+That function takes no arguments and returns a SearchSpace, or (SearchSpace, Task): its own data, loss and
+metric.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hw_cost_models.cost import Workload
+from hw_cost_models.subject import returned_by
+from nas.errors import BadInputError
+from search_spaces import SearchSpace, catalogue
+from search_spaces.trial import as_task
+
+if TYPE_CHECKING:
+    from search_spaces import Task
+
+
+def is_own(name: str) -> bool:
+    """Names of the catalogue hold no colon."""
+    return ":" in name
+
+
+def space_named(name: str) -> SearchSpace:
+    """The space alone, to be priced.
+
+    Raises SearchSpaceError for a name that the catalogue has not, SubjectError for a function that is missing
+    or fails, BadInputError for one that returns something else.
+    """
+    return _own(name)[0] if is_own(name) else catalogue.space_named(name)
+
+
+def space_and_task(name: str, data: str | None, length: int | None) -> tuple[SearchSpace, Task]:
+    """The space and what it is to learn.
+
+    Raises as `space_named` does, DataError for the data, and BadInputError for an own space that comes with a
+    task beside `data`, or with neither.
+    """
+    if not is_own(name):
+        return catalogue.space_and_task(name, data, length)
+    space, task = _own(name)
+    if task and data is not None:
+        raise BadInputError(f"--data {data}: {name} returns a task of its own: leave --data out")
+    if task:
+        return space, task
+    if data is None:
+        raise BadInputError(
+            f"{name} returns a space and no task: give --data, or return (space, task), where a task is a "
+            "search_spaces.DatasetTask or anything with the methods of search_spaces.Task"
+        )
+    return space, catalogue.language_task(data, length)
+
+
+def length_of(task: Task, length: int | None) -> int:
+    """What is priced: the length asked for, or else the task's, where it has one."""
+    told = getattr(task, "length", None)
+    return length or (told if isinstance(told, int) else Workload().length)
+
+
+def _own(name: str) -> tuple[SearchSpace, Task | None]:
+    match returned_by(name):
+        case SearchSpace() as space:
+            return space, None
+        case (SearchSpace() as space, task):
+            return space, as_task(task)
+        case tuple() as parts:
+            returned = f"({', '.join(type(part).__name__ for part in parts)})"
+        case other:
+            returned = type(other).__name__
+    raise BadInputError(
+        f"{name} must return a SearchSpace, or (SearchSpace, Task), and it returned {returned}"
+    )

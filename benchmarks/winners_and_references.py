@@ -4,8 +4,9 @@
 
 One space, `hybrid-lm`, on text and on in-context recall, under budgets that differ in device, threads and
 context. Each limit is a share of what the full LLaMA-like stack takes there. Winner, reference and the best
-random architecture are trained in the same way. Printed and saved: the options of the winners, and test
-figures as mean and standard deviation over the seeds. A run that is there already is not run again.
+random architecture are trained in the same way. Printed and saved: the options of the winners, those on the
+front of quality and cost, and test figures as mean and standard deviation over the seeds. A run that is there
+already is not run again.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from rich.console import Console
 import nas
 from hw_cost_models.cost import Workload
 from hw_cost_models.device import load_device
+from hw_cost_models.files import read_json
 from nas.pricing import assembly_of, price_on
 from nas.progress import Silent
+from nas.report.option_costs import groups, limited, qualities
+from nas.report.record import RunRecord
 from nas.settings import PRESETS
 from nas.terminal import Bar
 from search_spaces import ByteText, hybrid_lm
@@ -91,12 +95,31 @@ def search(case: Case, seed: int, preset: str, out: Path) -> dict[str, Any]:
         ).summary
 
 
-def summed_up(runs: list[dict[str, Any]]) -> dict[str, Any]:
+def on_front(run: Path) -> set[str]:
+    """Options that no other of their choice equals at less cost: by what is limited, and by fitted scores.
+
+    Both are means over the places where the choice stands.
+    """
+    parts = {name: read_json(run / f"{name}.json") for name in ("result", "cost_table", "scores")}
+    record = RunRecord(**parts)
+    found = set()
+    for group in groups(record):
+        costs, quality = limited(record)[0].costs(group), qualities(record, group)
+        found |= {
+            option
+            for option in group.options
+            if not any(costs[o] < costs[option] and quality[o] >= quality[option] for o in group.options)
+        }
+    return found
+
+
+def summed_up(runs: list[dict[str, Any]], places: list[Path]) -> dict[str, Any]:
     trained = [{"winner": run["quality"], **run["baselines"]} for run in runs]
     return {
         "verdicts": [run["verdict"] for run in runs],
         "budget": [run["budget"] for run in runs],
         "options": dict(Counter(o for run in runs for o in run["architecture"].values()).most_common()),
+        "on_front": dict(Counter(o for place in places for o in on_front(place)).most_common()),
         "architectures": [run["architecture"] for run in runs],
         **{
             name: {what: [t[name][what] for t in trained] for what in ("test_metric", "test_error")}
@@ -121,13 +144,16 @@ def main() -> None:
         if arguments.only not in name:
             continue
         place = arguments.out / "".join(c if c.isalnum() else "-" for c in name)
-        runs = [search(case, seed, arguments.preset, place / str(seed)) for seed in range(arguments.seeds)]
-        found[name] = summed_up(runs)
+        places = [place / str(seed) for seed in range(arguments.seeds)]
+        runs = [search(case, seed, arguments.preset, path) for seed, path in enumerate(places)]
+        found[name] = summed_up(runs, places)
         print(f"\n{name}: {', '.join(found[name]['verdicts'])}")
         for network in COMPARED:
             figures = found[name][network]
             print(f"  {network:12} {told(figures['test_metric'])}  errors {told(figures['test_error'])}")
-        print(f"  {', '.join(f'{count} {option}' for option, count in found[name]['options'].items())}")
+        for what in ("options", "on_front"):
+            counts = ", ".join(f"{count} {option}" for option, count in found[name][what].items())
+            print(f"  {what}: {counts}")
     if not arguments.only:
         save("winners_and_references", {**vars(arguments), "out": None, "cases": found})
 

@@ -69,7 +69,7 @@ class Assembly:
 
     def option(self, decision: Decision) -> Item:
         """One option as it ships; choices nested in it take their first option."""
-        item = self._running(self._bound(decision), self._captured[decision[0]])
+        item = self._running(self._taken(decision, self.first_inside(decision)), self._captured[decision[0]])
         self._made[structure_key(*item)] = partial(self._option_model, decision)
         return item
 
@@ -91,7 +91,7 @@ class Assembly:
 
     def model(self, architecture: Architecture) -> onnx.ModelProto:
         """The architecture's network, with weights from when its parts were first exported."""
-        network = bind(self.network, Mixture.of(architecture))
+        network = finalised(bind(self.network, Mixture.of(architecture)))
         frame = self._models[self._frames[self._inlined(architecture)]]
         return self._put_together(frame, self._filled(architecture, None), network, "")
 
@@ -113,10 +113,11 @@ class Assembly:
                 taken[path] = choice.options[0]
         return Architecture(taken)
 
-    def _bound(self, decision: Decision) -> nn.Module:
+    def _taken(self, decision: Decision, inside: Architecture) -> nn.Module:
+        """An option as it ships, with what stands inside it."""
         path, name = decision
-        inner = Mixture.of(self.first_inside(decision))
-        return finalised(bind(self.choices[path].option(name), inner, join(path, module_name(name))))
+        option = bind(self.choices[path].option(name), Mixture.of(inside), join(path, module_name(name)))
+        return finalised(option)
 
     def _running(self, module: nn.Module, inputs: tuple[Tensor, ...]) -> Item:
         """As it is, or where it keeps a state and the workload is a decode, stepping."""
@@ -130,7 +131,9 @@ class Assembly:
         path, name = decision
         filled = self._filled(self.first_inside(decision), decision)
         part = self._models[self._parts[decision]]
-        return self._put_together(part, filled, self._bound(decision), join(path, module_name(name)))
+        return self._put_together(
+            part, filled, self._taken(decision, self.first_inside(decision)), join(path, module_name(name))
+        )
 
     def _filled(self, architecture: Mapping[str, str], outer: Decision | None) -> dict[str, onnx.ModelProto]:
         """What stands at the places directly inside `outer`, each with its own places filled.
@@ -148,7 +151,7 @@ class Assembly:
             path: self._put_together(
                 self._models[self._parts[path, option]],
                 self._filled(architecture, (path, option)),
-                bind(self.choices[path].option(option), Mixture.of(inner), join(path, module_name(option))),
+                self._taken((path, option), inner),
                 join(path, module_name(option)),
             )
             for path, option in here
@@ -226,9 +229,9 @@ def _place(inlined: Mapping[str, str], path: str, choice: Choice) -> nn.Module:
         name = inlined[path]
         inner = join(path, module_name(name))
         return substitute(finalised(choice.option(name)), partial(_place, inlined), inner)
-    options = [choice.option(name) for name in choice.options]
+    options = [finalised(choice.option(name)) for name in choice.options]
     smallest = min(options, key=lambda option: sum(p.numel() for p in option.parameters()))
-    return Marked(path, finalised(smallest))
+    return Marked(path, smallest)
 
 
 def _order_states(

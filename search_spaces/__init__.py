@@ -5,6 +5,7 @@ from search_spaces.binding import bind, capture_inputs, check, select, substitut
 from search_spaces.blocks.sparse import finalised
 from search_spaces.choice import Choice, Mixture, choices, parents
 from search_spaces.decoding import Decoder, Prefill, State, Stateful
+from search_spaces.elastic import Elastic, Slice
 from search_spaces.encoder import encoder
 from search_spaces.errors import DataError, SearchSpaceError, UnboundChoiceError
 from search_spaces.hybrid_lm import hybrid_lm
@@ -20,12 +21,14 @@ __all__ = [
     "CountsErrors",
     "DataError",
     "Decoder",
+    "Elastic",
     "LabelledText",
     "MeasuresOutputs",
     "Mixture",
     "Prefill",
     "SearchSpace",
     "SearchSpaceError",
+    "Slice",
     "State",
     "Stateful",
     "SyntheticTask",

@@ -3,8 +3,10 @@
 A network that holds choices never runs as it is. `bind(network, mixture)` returns a *view*: the same
 modules and parameters, with every Choice replaced by what the mixture says. Where one option runs with
 weight one, the view holds that very option and nothing else, so a single path costs what the plain network
-costs, and `select` is a copy of that same view. Because the binding is in the view and not in a global or
-on the modules, it survives activation checkpointing, which calls parts of a forward again much later.
+costs, and `select` is a copy of that same view. Options that are slices of one block run as a slice of it, or
+where several of them do, as one forward (see `search_spaces.elastic`). Because the binding is in the view and
+not in a global or on the modules, it survives activation checkpointing, which calls parts of a forward again
+much later.
 """
 
 from __future__ import annotations
@@ -16,11 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from search_spaces.choice import Choice, Mixture, choices, join, module_name, parents
+from search_spaces.elastic import Masked
 from search_spaces.errors import SearchSpaceError
 from search_spaces.view import view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from search_spaces.architecture import Architecture
 
@@ -52,29 +55,72 @@ def bind(network: nn.Module, mixture: Mixture, prefix: str = "") -> nn.Module:
         running = {
             name: bind(choice.option(name), mixture, join(path, module_name(name))) for name in weights
         }
-        if len(running) == 1 and None in weights.values():
-            return next(iter(running.values()))
-        return _Mixed(path, running, weights)
+        if len(running) > 1:
+            return _Mixed(path, *_by_weight(choice, running, weights))
+        ((option, weight),) = zip(running.values(), weights.values(), strict=True)
+        return option if weight is None else _SinglePath(option, weight)
 
     return substitute(network, stand_in, prefix)
 
 
-class _Mixed(nn.Module):
-    """What stands in a view where a choice runs under weights that carry a gradient."""
+def _by_weight(
+    choice: Choice, running: Mapping[str, nn.Module], weights: Mapping[str, Tensor | None]
+) -> tuple[dict[str, nn.Module], list[Tensor | None]]:
+    """The running options with their weights, those that are parts of one block as one masked option."""
+    families: dict[str, list[str]] = {}
+    for name in running:
+        families.setdefault(choice.whole(name), []).append(name)
+    options: dict[str, nn.Module] = {}
+    totals: list[Tensor | None] = []
+    for whole, names in families.items():
+        if len(names) == 1:
+            options[names[0]] = running[names[0]]
+            totals.append(weights[names[0]])
+            continue
+        total, shares = _shares([weights[name] for name in names])
+        options["+".join(names)] = Masked(choice.option(whole), [choice.sizes(n) for n in names], shares)
+        totals.append(total)
+    return options, totals
 
-    def __init__(
-        self, path: str, options: Mapping[str, nn.Module], weights: Mapping[str, Tensor | None]
-    ) -> None:
+
+def _shares(weights: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
+    """The sum of the weights and what part of it each is; even parts of nothing."""
+    each = torch.stack([torch.ones(()) if weight is None else weight for weight in weights])
+    total = each.sum()
+    nothing = total == 0
+    return total, torch.where(nothing, 1 / len(weights), each / total.masked_fill(nothing, 1.0))
+
+
+class _SinglePath(nn.Module):
+    """Where one option runs under a weight that carries a gradient: x + weight (y - x).
+
+    The option is weighed against doing nothing, so the gradient of the weight is <dL/dy, y - x>: what every
+    option has in common, the residual stream, says nothing about which is better. Where an option changes
+    the shape, doing nothing is zero.
+    """
+
+    def __init__(self, option: nn.Module, weight: Tensor) -> None:
+        super().__init__()
+        self.option = option
+        self.weight = weight
+
+    def forward(self, x: Tensor, *context: Tensor) -> Tensor:
+        y: Tensor = self.option(x, *context)
+        return torch.lerp(x, y, self.weight) if x.shape == y.shape else self.weight * y
+
+
+class _Mixed(nn.Module):
+    """Where several options run: the weighted sum of their outputs."""
+
+    def __init__(self, path: str, options: Mapping[str, nn.Module], weights: Sequence[Tensor | None]) -> None:
         super().__init__()
         self.path = path
         self.names = tuple(options)
         self.running = nn.ModuleList(options.values())
-        self.weights = tuple(weights.values())
+        self.weights = tuple(weights)
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         outputs = [option(x, *context) for option in self.running]
-        if len(outputs) == 1:
-            return _single_path(outputs[0], x, self.weights[0])
         for name, y in zip(self.names, outputs, strict=True):
             if y.shape != outputs[0].shape:
                 raise SearchSpaceError(
@@ -84,17 +130,6 @@ class _Mixed(nn.Module):
         return torch.stack(
             [y if w is None else w * y for w, y in zip(self.weights, outputs, strict=True)]
         ).sum(0)
-
-
-def _single_path(y: Tensor, x: Tensor, weight: Tensor | None) -> Tensor:
-    """The sampled option, weighed against doing nothing: x + weight (y - x).
-
-    So the gradient of the weight is <dL/dy, y - x>: what every option has in common, the residual stream,
-    says nothing about which is better. Where an option changes the shape, doing nothing is zero.
-    """
-    if weight is None:
-        return y
-    return torch.lerp(x, y, weight) if x.shape == y.shape else weight * y
 
 
 def select(network: nn.Module, architecture: Architecture) -> nn.Module:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
+from search_spaces.elastic import Slice, Sliced, elastic
 from search_spaces.errors import SearchSpaceError, UnboundChoiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from search_spaces.architecture import Architecture
+    from search_spaces.elastic import Option
 
 
 @dataclass(frozen=True)
@@ -45,28 +47,49 @@ class Mixture:
 class Choice(nn.Module):
     """Named options, each an ordinary module that takes the same inputs to an output of the same shape.
 
-    An option is `forward(x, *context) -> y`. Depth is a choice with `nn.Identity()` among its options.
+    An option is `forward(x, *context) -> y`. Depth is a choice with `nn.Identity()` among its options, width
+    is one with a `Slice` of another option, which has no weights of its own.
 
     `inline` says that the network around the choice runs differently under one option than under another, as
     where examples may leave half-way: whoever cuts options out of it has to cut once for each of these.
     """
 
-    def __init__(self, options: Mapping[str, nn.Module], *, inline: bool = False) -> None:
+    def __init__(self, options: Mapping[str, Option], *, inline: bool = False) -> None:
         super().__init__()
         self.inline = inline
         if len(options) < 2:
             raise SearchSpaceError(f"a choice needs at least two options, got {list(options)}")
         self.options = tuple(options)
-        for name, module in options.items():
+        wholes = {id(option): name for name, option in options.items()}
+        self.slices: dict[str, tuple[str, dict[str, int]]] = {}
+        """Of every option that is a slice, the option that it is a part of, and its sizes."""
+        for name, option in options.items():
             if not name or hasattr(self, module_name(name)):
                 raise SearchSpaceError(f"{name!r} cannot name an option: it is empty, reserved or used twice")
-            self.add_module(module_name(name), module)
+            if not isinstance(option, Slice):
+                self.add_module(module_name(name), option)
+                continue
+            if id(option.block) not in wholes:
+                raise SearchSpaceError(f"option {name!r} is a slice of a block that is not an option itself")
+            if any(isinstance(part, Choice) for part in option.block.modules()):
+                raise SearchSpaceError(f"option {name!r} is a slice of a block that holds a choice")
+            self.slices[name] = wholes[id(option.block)], option.sizes
 
     def option(self, name: str) -> nn.Module:
         """The option itself, sharing its weights. Raises SearchSpaceError for a name it does not have."""
         if name not in self.options:
             raise SearchSpaceError(f"no option {name!r}; the options are {', '.join(self.options)}")
+        if name in self.slices:
+            return Sliced(self.option(self.whole(name)), self.sizes(name))
         return self._modules[module_name(name)]  # type: ignore[return-value]  # never None: set in __init__
+
+    def whole(self, name: str) -> str:
+        """The option that this one is a slice of; one that is no slice is itself."""
+        return self.slices[name][0] if name in self.slices else name
+
+    def sizes(self, name: str) -> dict[str, int]:
+        """The sizes of a slice, or of the option that others are slices of."""
+        return dict(self.slices[name][1] if name in self.slices else elastic(self.option(name)).sizes())
 
     def extract(self, name: str) -> nn.Module:
         """A plain copy of an option, for pricing it and for standing in a selected network."""

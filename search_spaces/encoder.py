@@ -18,18 +18,20 @@ from search_spaces.blocks import (
     GatedDeltaNet,
     LocalAttention,
     NoExit,
-    PreNorm,
     RMSNorm,
     StateSpace,
 )
 from search_spaces.blocks.early_exit import finish
 from search_spaces.choice import Choice
+from search_spaces.elastic import Slice
 from search_spaces.errors import SearchSpaceError
 from search_spaces.space import SearchSpace
-from search_spaces.stack import Layer, example_tokens, feedforwards, initialise, stacks
+from search_spaces.stack import Layer, example_tokens, feedforwards, initialise, residual, stacks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from search_spaces.elastic import Option
 
 _WINDOW = 32
 _THRESHOLDS = (0.8, 0.95)
@@ -88,19 +90,20 @@ def bert_like(layers: int) -> tuple[Architecture, ...]:
     )
 
 
-def mixers(width: int, heads: int) -> Mapping[str, nn.Module]:
+def mixers(width: int, heads: int) -> Mapping[str, Option]:
     """The alternatives by which a layer moves information between tokens, in both directions."""
-    blocks = {
-        "attention": BidirectionalAttention(width, heads, kv_heads=heads),
-        "grouped_query": BidirectionalAttention(width, heads, kv_heads=max(1, heads // 2)),
-        "multi_query": BidirectionalAttention(width, heads, kv_heads=1),
+    attention = BidirectionalAttention(width, heads, kv_heads=heads)
+    blocks: dict[str, Option] = {
+        "attention": attention,
+        "grouped_query": Slice(attention, kv_heads=max(1, heads // 2)),
+        "multi_query": Slice(attention, kv_heads=1),
         "local_attention": LocalAttention(width, heads, kv_heads=heads, window=_WINDOW),
         "linear_attention": BidirectionalLinearAttention(width, heads),
         "gated_delta": Bidirectional(GatedDeltaNet(width, heads), GatedDeltaNet(width, heads)),
         "state_space": Bidirectional(StateSpace(width, heads), StateSpace(width, heads)),
         "convolution": CentredConvolution(width),
     }
-    return {**{name: PreNorm(width, block) for name, block in blocks.items()}, "skip": nn.Identity()}
+    return residual(width, blocks)
 
 
 def exits(head: nn.Module) -> Mapping[str, nn.Module]:

@@ -15,19 +15,20 @@ from search_spaces.blocks import (
     GatedDeltaNet,
     LatentAttention,
     LinearAttention,
-    PreNorm,
     RMSNorm,
     SlidingWindowAttention,
     StateSpace,
 )
+from search_spaces.elastic import Slice
 from search_spaces.errors import SearchSpaceError
 from search_spaces.space import SearchSpace
-from search_spaces.stack import Layer, example_tokens, feedforwards, initialise, stacks
+from search_spaces.stack import Layer, example_tokens, feedforwards, initialise, residual, stacks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from search_spaces.architecture import Architecture
+    from search_spaces.elastic import Option
 
 _WINDOW = 32
 _SINKS = 4
@@ -69,12 +70,13 @@ def llama_like(layers: int) -> tuple[Architecture, ...]:
     return stacks(layers, mixer="attention", feedforward="swiglu_2x")
 
 
-def mixers(width: int, heads: int) -> Mapping[str, nn.Module]:
+def mixers(width: int, heads: int) -> Mapping[str, Option]:
     """The alternatives by which a layer moves information between tokens."""
-    blocks = {
-        "attention": Attention(width, heads, kv_heads=heads),
-        "grouped_query": Attention(width, heads, kv_heads=max(1, heads // 2)),
-        "multi_query": Attention(width, heads, kv_heads=1),
+    attention = Attention(width, heads, kv_heads=heads)
+    blocks: dict[str, Option] = {
+        "attention": attention,
+        "grouped_query": Slice(attention, kv_heads=max(1, heads // 2)),
+        "multi_query": Slice(attention, kv_heads=1),
         "latent": LatentAttention(width, heads, rank=max(1, width // 4), rotary_width=_ROTARY),
         "sliding_window": SlidingWindowAttention(width, heads, window=_WINDOW, sinks=_SINKS),
         "sliding_window_4x": SlidingWindowAttention(width, heads, window=4 * _WINDOW, sinks=_SINKS),
@@ -84,7 +86,7 @@ def mixers(width: int, heads: int) -> Mapping[str, nn.Module]:
         "state_space": StateSpace(width, heads),
         "convolution": GatedConvolution(width),
     }
-    return {**{name: PreNorm(width, block) for name, block in blocks.items()}, "skip": nn.Identity()}
+    return residual(width, blocks)
 
 
 class HybridLM(nn.Module):

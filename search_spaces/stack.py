@@ -20,9 +20,12 @@ from search_spaces.blocks import (
     SwiGLU,
 )
 from search_spaces.choice import Choice
+from search_spaces.elastic import Slice
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from search_spaces.elastic import Option
 
 _Z_LOSS = 0.001
 """ST-MoE (Zoph et al. 2022, arXiv:2202.08906), section 3.2."""
@@ -46,15 +49,16 @@ class Counter:
 '''
 
 
-def feedforwards(width: int) -> Mapping[str, nn.Module]:
+def feedforwards(width: int) -> Mapping[str, Option]:
     """The alternatives by which a layer transforms each token."""
     experts = partial(MixtureOfExperts, width, active=2, z_loss=_Z_LOSS)
-    blocks = {
+    swiglu = SwiGLU(width, 4 * width)
+    blocks: dict[str, Option] = {
         "bottleneck": MLP(width, width // 2),
         "gelu_4x": MLP(width, 4 * width),
-        "swiglu_1x": SwiGLU(width, width),
-        "swiglu_2x": SwiGLU(width, 2 * width),
-        "swiglu_4x": SwiGLU(width, 4 * width),
+        "swiglu_1x": Slice(swiglu, hidden=width),
+        "swiglu_2x": Slice(swiglu, hidden=2 * width),
+        "swiglu_4x": swiglu,
         "moe": experts(hidden=width, experts=4),
         "moe_shared": experts(hidden=width // 2, experts=6, shared=1),
         "moe_null": experts(hidden=width, experts=4, null=2),
@@ -63,13 +67,23 @@ def feedforwards(width: int) -> Mapping[str, nn.Module]:
         "monarch": SwiGLU(width, 4 * width, partial(MonarchLinear, blocks=4)),
         "low_rank": SwiGLU(width, 4 * width, partial(LowRankLinear, rank=max(1, width // 4))),
     }
-    return {**{name: PreNorm(width, block) for name, block in blocks.items()}, "skip": nn.Identity()}
+    return residual(width, blocks)
+
+
+def residual(width: int, blocks: Mapping[str, Option]) -> Mapping[str, Option]:
+    """Every block as x + block(norm(x)), slices of one as slices of that, and the identity as `skip`."""
+    whole = {id(b): PreNorm(width, b) for b in blocks.values() if not isinstance(b, Slice)}
+    options = {
+        name: Slice(whole[id(block.block)], **block.sizes) if isinstance(block, Slice) else whole[id(block)]
+        for name, block in blocks.items()
+    }
+    return {**options, "skip": nn.Identity()}
 
 
 class Layer(nn.Module):
     """A mixer, then a feed-forward block. (batch, length, width) -> the same."""
 
-    def __init__(self, mixers: Mapping[str, nn.Module], feedforwards: Mapping[str, nn.Module]) -> None:
+    def __init__(self, mixers: Mapping[str, Option], feedforwards: Mapping[str, Option]) -> None:
         super().__init__()
         self.mixer = Choice(mixers)
         self.feedforward = Choice(feedforwards)
@@ -100,7 +114,8 @@ def initialise(network: nn.Module, heads: Iterable[nn.Linear], layers: int) -> N
     Radford et al. 2019 ("Language Models are Unsupervised Multitask Learners", section 2.3) scale by
     1 / sqrt(writers): the stream then grows by at most as much as it holds, at any depth that is sampled. A
     tenth of that makes every option begin near the identity, so that options sampled below do not scramble
-    what those above them learn on: 300 steps of uniform sampling then end 0.02 to 0.05 nats lower.
+    what those above them learn on: 300 steps of uniform sampling then end 0.02 to 0.05 nats lower. A slice
+    begins nearer still: its last layer adds up fewer inputs, of the variance that suits the whole.
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.Linear | SparseLinear | BlockDiagonalLinear):

@@ -1,13 +1,24 @@
-"""Feed-forward blocks, gated and plain, over whatever kind of linear layer they are given."""
+"""Feed-forward blocks, gated and plain, over whatever kind of linear layer they are given.
+
+Over dense layers they are elastic in their hidden width, `hidden`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.elastic import altered, mask, reweighted
 from search_spaces.errors import SearchSpaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search_spaces.elastic import Sizes
 
 MakeLinear = Callable[[int, int], nn.Module]
 """(input width, output width) -> a module that maps (..., input width) to (..., output width)."""
@@ -35,6 +46,17 @@ class MLP(nn.Module):
         y: Tensor = self.out(F.gelu(self.up(x)))
         return y
 
+    def sizes(self) -> Sizes:
+        return {"hidden": _dense(self.out).in_features}
+
+    def sliced(self, sizes: Sizes) -> MLP:
+        hidden = sizes["hidden"]
+        up = reweighted(_dense(self.up), rows=lambda t: t[:hidden])
+        return altered(self, up=up, out=reweighted(_dense(self.out), columns=lambda t: t[:, :hidden]))
+
+    def masked(self, sizes: Sequence[Sizes], shares: Tensor) -> MLP:
+        return altered(self, out=_masked(self.out, sizes, shares))
+
 
 class _Gated(nn.Module):
     """out(activation(gate) · up): a gated linear unit. Gate and up are one layer of 2 `hidden` outputs."""
@@ -51,6 +73,20 @@ class _Gated(nn.Module):
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         y: Tensor = self.out(self.activation(gate) * up)
         return y
+
+    def sizes(self) -> Sizes:
+        return {"hidden": _dense(self.out).in_features}
+
+    def sliced(self, sizes: Sizes) -> Self:
+        hidden = sizes["hidden"]
+        gate_up = reweighted(
+            _dense(self.gate_up), rows=lambda t: torch.unflatten(t, 0, (2, -1))[:, :hidden].flatten(0, 1)
+        )
+        out = reweighted(_dense(self.out), columns=lambda t: t[:, :hidden])
+        return altered(self, gate_up=gate_up, out=out)
+
+    def masked(self, sizes: Sequence[Sizes], shares: Tensor) -> Self:
+        return altered(self, out=_masked(self.out, sizes, shares))
 
 
 class SwiGLU(_Gated):
@@ -93,3 +129,15 @@ class LowRankLinear(nn.Module):
 def _check(hidden: int) -> None:
     if hidden < 1:
         raise SearchSpaceError(f"a feed-forward block needs a positive hidden width, got {hidden}")
+
+
+def _masked(out: nn.Module, sizes: Sequence[Sizes], shares: Tensor) -> nn.Linear:
+    """The last layer, hearing of each hidden unit as much as the widths that have it weigh."""
+    heard = mask([s["hidden"] for s in sizes], shares, _dense(out).in_features)
+    return reweighted(_dense(out), columns=lambda t: t * heard)
+
+
+def _dense(layer: nn.Module) -> nn.Linear:
+    if not isinstance(layer, nn.Linear):
+        raise SearchSpaceError(f"only dense layers can be sliced, and here is a {type(layer).__name__}")
+    return layer

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from search_spaces.auxiliary import Load, listening, report, report_load
 from search_spaces.blocks.feedforward import SwiGLU
+from search_spaces.elastic import altered, elastic, mask, reweighted
 from search_spaces.errors import SearchSpaceError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search_spaces.elastic import Sizes
 
 
 class MixtureOfExperts(nn.Module):
@@ -26,6 +34,7 @@ class MixtureOfExperts(nn.Module):
 
     To whoever listens it reports to `search_spaces.auxiliary` its load, and as one loss `balance` times the
     load-balancing loss plus `z_loss` times the router z-loss, for which its paper takes 0.001.
+    Elastic in `experts`, of which a slice has the first and all null ones, and in their `hidden` width.
     Raises SearchSpaceError unless 1 <= active <= experts + null, of one expert or more.
     """
 
@@ -69,6 +78,44 @@ class MixtureOfExperts(nn.Module):
         report_load(Load(self.router, shares[: len(self.experts)]))
         balance = load_balancing_loss(probabilities, shares, self.null)
         report(self.balance * balance + self.z_loss * router_z_loss(scores))
+
+    def sizes(self) -> Sizes:
+        return {"experts": len(self.experts), **elastic(self.experts[0]).sizes()}
+
+    def sliced(self, sizes: Sizes) -> MixtureOfExperts:
+        experts, whole = sizes["experts"], len(self.experts)
+        _check(experts, self.active, 0, self.null)
+        return self._with(
+            reweighted(self.router, rows=lambda t: torch.cat((t[:experts], t[whole:]))),
+            [elastic(expert).sliced(sizes) for expert in self.experts[:experts]],
+            self.shared and self.shared.sliced(self._side_by_side(sizes)),
+        )
+
+    def masked(self, sizes: Sequence[Sizes], shares: Tensor) -> MixtureOfExperts:
+        """Exact for widths alone. Numbers are mixed in the router, where the probability of an expert is
+        multiplied by the shares of the parts that have it."""
+        present = mask([s["experts"] for s in sizes], shares, len(self.experts))
+        prior = torch.cat((present, present.new_ones(self.null)))
+        part = self._with(
+            altered(self.router, bias=prior.clamp(min=torch.finfo(prior.dtype).tiny).log()),
+            [elastic(expert).masked(sizes, shares) for expert in self.experts],
+            self.shared and self.shared.masked([self._side_by_side(s) for s in sizes], shares),
+        )
+        return altered(
+            part, balance=self.balance * prior.mean()
+        )  # of as many experts as there are in the mean
+
+    def _with(
+        self, router: nn.Linear, experts: Sequence[nn.Module], shared: nn.Module | None
+    ) -> MixtureOfExperts:
+        kept = nn.ModuleList(experts)
+        kept.training = self.training
+        return altered(self, router=router, experts=kept, shared=shared)
+
+    def _side_by_side(self, sizes: Sizes) -> Sizes:
+        """The sizes of the shared experts as one."""
+        assert self.shared is not None
+        return {"hidden": sizes["hidden"] * self.shared.sizes()["hidden"] // self.sizes()["hidden"]}
 
 
 def shares_of(chosen: Tensor, experts: int) -> Tensor:

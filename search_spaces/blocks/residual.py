@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
+
+from search_spaces.elastic import altered, elastic
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from search_spaces.elastic import Sizes
 
 _EPSILON = 1e-6
 
@@ -24,7 +33,7 @@ class RMSNorm(nn.Module):
 
 
 class PreNorm(nn.Module):
-    """x + inner(rmsnorm(x)). (..., width) -> the same."""
+    """x + inner(rmsnorm(x)). (..., width) -> the same. Its slices are those of the inner block."""
 
     def __init__(self, width: int, inner: nn.Module) -> None:
         super().__init__()
@@ -34,3 +43,12 @@ class PreNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = x + self.inner(self.norm(x))
         return y
+
+    def sizes(self) -> Sizes:
+        return elastic(self.inner).sizes()
+
+    def sliced(self, sizes: Sizes) -> PreNorm:
+        return altered(self, inner=elastic(self.inner).sliced(sizes))
+
+    def masked(self, sizes: Sequence[Sizes], shares: Tensor) -> PreNorm:
+        return altered(self, inner=elastic(self.inner).masked(sizes, shares))

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from search_spaces.elastic import Sliced
 from search_spaces.errors import SearchSpaceError
 from search_spaces.view import view
 
@@ -24,7 +25,7 @@ _LARGEST_GROUP = 64
 class SparseLinear(nn.Module):
     """A linear layer without bias that multiplies by a `keep`:`of` weight. (..., inputs) -> (..., outputs).
 
-    The mask is that of the current weight at every call, unless it is a `finalised` copy, which holds the zeros.
+    The mask is that of the current weight at every call, but a `finalised` copy holds the zeros.
     Raises SearchSpaceError unless 1 <= keep < of <= 64 and the inputs come in groups of `of`.
     """
 
@@ -39,13 +40,13 @@ class SparseLinear(nn.Module):
         self.final = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight if self.final else self._sparse_weight())
+        return F.linear(x, self.sparse_weight())
 
     def finalised(self) -> SparseLinear:
         """A copy whose weight holds the zeros: what is exported, and computes no mask."""
         final = copy.deepcopy(self)
         with torch.no_grad():
-            final.weight.copy_(self._sparse_weight())
+            final.weight.copy_(self.sparse_weight())
         final.final = True
         return final
 
@@ -53,8 +54,10 @@ class SparseLinear(nn.Module):
         """Weights that are stored when zeros are not: `keep` of every `of`."""
         return self.weight.numel() // self.of * self.keep
 
-    def _sparse_weight(self) -> Tensor:
+    def sparse_weight(self) -> Tensor:
         """The masked weight's value with the dense weight's gradient; w + (0 - w) is zero exactly."""
+        if self.final:
+            return self.weight
         dense = self.weight.detach()
         dropped = (-dense).masked_fill(largest(dense, self.keep, self.of), 0.0)
         return self.weight + dropped
@@ -76,12 +79,16 @@ def largest(weight: Tensor, keep: int, of: int) -> Tensor:
 
 
 def finalised(network: nn.Module) -> nn.Module:
-    """The network as it ships: every sparse weight holds its zeros. For export, and for timing it.
+    """The network as it ships: every sparse weight holds its zeros, every slice is a block of its own.
 
-    All that is not sparse is shared with the network, which stays as it is.
+    For export, and for timing it. A module that ships as another has a method `finalised` that gives it. All
+    else is shared with the network, which stays as it is.
     """
 
     def instead(_: str, module: nn.Module) -> nn.Module | None:
-        return module.finalised() if isinstance(module, SparseLinear) else None
+        if isinstance(module, Sliced):
+            return finalised(copy.deepcopy(module))
+        ships = getattr(module, "finalised", None)
+        return ships() if callable(ships) else None
 
     return view(network, instead)

@@ -23,7 +23,7 @@ from search_spaces.errors import SearchSpaceError
 from search_spaces.view import view
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from search_spaces.architecture import Architecture
 
@@ -56,39 +56,29 @@ def bind(network: nn.Module, mixture: Mixture, prefix: str = "") -> nn.Module:
             name: bind(choice.option(name), mixture, join(path, module_name(name))) for name in weights
         }
         if len(running) > 1:
-            return _Mixed(path, *_by_weight(choice, running, weights))
+            return _Mixed(path, *_merged(choice, running, weights))
         ((option, weight),) = zip(running.values(), weights.values(), strict=True)
         return option if weight is None else _SinglePath(option, weight)
 
     return substitute(network, stand_in, prefix)
 
 
-def _by_weight(
+def _merged(
     choice: Choice, running: Mapping[str, nn.Module], weights: Mapping[str, Tensor | None]
-) -> tuple[dict[str, nn.Module], list[Tensor | None]]:
-    """The running options with their weights, those that are parts of one block as one masked option."""
+) -> tuple[dict[str, nn.Module], dict[str, Tensor | None]]:
+    """The same with one option in place of those that are parts of one block; its weights are inside it."""
     families: dict[str, list[str]] = {}
     for name in running:
-        families.setdefault(choice.whole(name), []).append(name)
-    options: dict[str, nn.Module] = {}
-    totals: list[Tensor | None] = []
+        families.setdefault(choice.slice_of(name)[0], []).append(name)
+    options, left = dict(running), dict(weights)
     for whole, names in families.items():
-        if len(names) == 1:
-            options[names[0]] = running[names[0]]
-            totals.append(weights[names[0]])
-            continue
-        total, shares = _shares([weights[name] for name in names])
-        options["+".join(names)] = Masked(choice.option(whole), [choice.sizes(n) for n in names], shares)
-        totals.append(total)
-    return options, totals
-
-
-def _shares(weights: Sequence[Tensor | None]) -> tuple[Tensor, Tensor]:
-    """The sum of the weights and what part of it each is; even parts of nothing."""
-    each = torch.stack([torch.ones(()) if weight is None else weight for weight in weights])
-    total = each.sum()
-    nothing = total == 0
-    return total, torch.where(nothing, 1 / len(weights), each / total.masked_fill(nothing, 1.0))
+        if len(names) > 1:
+            sizes = [choice.slice_of(name)[1] for name in names]
+            options[whole] = Masked(choice.option(whole), sizes, [weights[name] for name in names])
+            left[whole] = None
+            for name in set(names) - {whole}:
+                del options[name], left[name]
+    return options, left
 
 
 class _SinglePath(nn.Module):
@@ -112,12 +102,14 @@ class _SinglePath(nn.Module):
 class _Mixed(nn.Module):
     """Where several options run: the weighted sum of their outputs."""
 
-    def __init__(self, path: str, options: Mapping[str, nn.Module], weights: Sequence[Tensor | None]) -> None:
+    def __init__(
+        self, path: str, options: Mapping[str, nn.Module], weights: Mapping[str, Tensor | None]
+    ) -> None:
         super().__init__()
         self.path = path
         self.names = tuple(options)
         self.running = nn.ModuleList(options.values())
-        self.weights = tuple(weights)
+        self.weights = tuple(weights[name] for name in options)
 
     def forward(self, x: Tensor, *context: Tensor) -> Tensor:
         outputs = [option(x, *context) for option in self.running]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from search_spaces.elastic import Slice, Sliced, elastic
+from search_spaces.elastic import Slice, Sliced
 from search_spaces.errors import SearchSpaceError, UnboundChoiceError
 
 if TYPE_CHECKING:
@@ -61,8 +61,7 @@ class Choice(nn.Module):
             raise SearchSpaceError(f"a choice needs at least two options, got {list(options)}")
         self.options = tuple(options)
         wholes = {id(option): name for name, option in options.items()}
-        self.slices: dict[str, tuple[str, dict[str, int]]] = {}
-        """Of every option that is a slice, the option that it is a part of, and its sizes."""
+        self._slices: dict[str, tuple[str, dict[str, int]]] = {}
         for name, option in options.items():
             if not name or hasattr(self, module_name(name)):
                 raise SearchSpaceError(f"{name!r} cannot name an option: it is empty, reserved or used twice")
@@ -73,23 +72,22 @@ class Choice(nn.Module):
                 raise SearchSpaceError(f"option {name!r} is a slice of a block that is not an option itself")
             if any(isinstance(part, Choice) for part in option.block.modules()):
                 raise SearchSpaceError(f"option {name!r} is a slice of a block that holds a choice")
-            self.slices[name] = wholes[id(option.block)], option.sizes
+            self._slices[name] = wholes[id(option.block)], option.sizes
 
     def option(self, name: str) -> nn.Module:
         """The option itself, sharing its weights. Raises SearchSpaceError for a name it does not have."""
         if name not in self.options:
             raise SearchSpaceError(f"no option {name!r}; the options are {', '.join(self.options)}")
-        if name in self.slices:
-            return Sliced(self.option(self.whole(name)), self.sizes(name))
-        return self._modules[module_name(name)]  # type: ignore[return-value]  # never None: set in __init__
+        if name in self._slices:
+            whole, sizes = self._slices[name]
+            return Sliced(self.option(whole), sizes)
+        option: nn.Module = self._modules[module_name(name)]  # type: ignore[assignment]  # set in __init__
+        made = getattr(option, "as_option", None)  # what holds only what it is made of
+        return made() if callable(made) else option
 
-    def whole(self, name: str) -> str:
-        """The option that this one is a slice of; one that is no slice is itself."""
-        return self.slices[name][0] if name in self.slices else name
-
-    def sizes(self, name: str) -> dict[str, int]:
-        """The sizes of a slice, or of the option that others are slices of."""
-        return dict(self.slices[name][1] if name in self.slices else elastic(self.option(name)).sizes())
+    def slice_of(self, name: str) -> tuple[str, dict[str, int]]:
+        """The option that this one is a slice of, and its sizes; of one that is no slice itself, and none."""
+        return self._slices.get(name, (name, {}))
 
     def extract(self, name: str) -> nn.Module:
         """A plain copy of an option, for pricing it and for standing in a selected network."""

@@ -108,17 +108,21 @@ class Sliced(nn.Module):
 
 
 class Masked(nn.Module):
-    """Several parts of a block in a view, mixed by `shares` that add up to one, in a single forward."""
+    """The weighted sum of several parts of a block, in one forward; None is a weight of one."""
 
-    def __init__(self, block: nn.Module, sizes: Sequence[Sizes], shares: Tensor) -> None:
+    def __init__(self, block: nn.Module, sizes: Sequence[Sizes], weights: Sequence[Tensor | None]) -> None:
         super().__init__()
         self.block = block
-        self.sizes = tuple(sizes)
-        self.shares = shares
+        self.sizes = [{**elastic(block).sizes(), **part} for part in sizes]
+        self.weights = tuple(weights)
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        shares = self.shares.to(next(self.block.parameters()))
-        return _run(elastic(self.block).masked(self.sizes, shares), self.block, inputs)
+        like = next(self.block.parameters())
+        weights = torch.stack([like.new_ones(()) if w is None else w.to(like) for w in self.weights])
+        total = weights.sum()
+        nothing = total == 0
+        shares = torch.where(nothing, 1 / len(weights), weights / total.masked_fill(nothing, 1.0))
+        return total * _run(elastic(self.block).masked(self.sizes, shares), self.block, inputs)
 
 
 def _run(made: nn.Module, block: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:

@@ -18,8 +18,9 @@ NAMES = {
         InfeasibleBudgetError NasError PRESETS Problem Result Scores Supernet VerificationError resume search
     """,
     "search_spaces": """
-        Architecture ByteText Choice CountsErrors DataError Decoder Elastic LabelledText MeasuresOutputs Mixture
-        Prefill SearchSpace SearchSpaceError Slice State Stateful SyntheticTask Task UnboundChoiceError bind
+        Architecture ByteText Choice CountsErrors DataError DatasetTask Decoder Elastic LabelledText
+        MeasuresOutputs Mixture ModuleAdapter Prefill SearchSpace SearchSpaceError Slice State Stateful
+        SyntheticTask Task UnboundChoiceError bind
         capture_inputs check choices encoder finalised hybrid_lm parents select substitute
     """,
     "hw_cost_models": """

@@ -34,7 +34,8 @@ class SearchSpace:
     apply to every tensor input, and so to the inputs of options too. `input_names` and `output_names` are
     the exported file's. `rules` say which options of different choices may stand together. `references` are
     networks that people know, by name, each in the sizes that the space holds: what a winner has to beat at
-    equal cost.
+    equal cost. `length` is the one that the network is laid out for, where there is one, and `unit` what
+    lengths are counted in: tokens of a sequence, or pixels of the side of a square image.
 
     Raises SearchSpaceError for a rule or a reference that is not about this network.
     """
@@ -47,6 +48,8 @@ class SearchSpace:
     output_names: tuple[str, ...] = ("output",)
     rules: tuple[Rule, ...] = ()
     references: Mapping[str, tuple[Architecture, ...]] = field(default_factory=dict)
+    length: int | None = None
+    unit: Literal["tokens", "pixels"] = "tokens"
 
     def __post_init__(self) -> None:
         for rule in self.rules:

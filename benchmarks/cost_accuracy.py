@@ -25,6 +25,7 @@ ADDITIVITY = {
     "hybrid-lm": ("--space", "hybrid-lm"),
     "hybrid-lm, 2 threads": ("--space", "hybrid-lm", "--threads", "2"),
     "hybrid-lm, a token after 1,024": ("--space", "hybrid-lm", "--kind", "decode", "--length", "1024"),
+    "hybrid-lm, a token after 4,096": ("--space", "hybrid-lm", "--kind", "decode", "--length", "4096"),
     "convolutional": ("--space", "convolutional"),
     "convolutional, 2 threads": ("--space", "convolutional", "--threads", "2"),
 }

@@ -274,8 +274,8 @@ def _clear_traces(graph: onnx.GraphProto) -> None:
 
 @contextmanager
 def _quiet_exporter() -> Iterator[None]:
-    """Without three known remarks of the exporter: torchvision is absent, torch uses what it deprecates, and
-    inputs share a dimension (which is why they share its name)."""
+    """Without known remarks of the exporter: torchvision is absent, torch uses what it deprecates, inputs
+    share a dimension (which is why they share its name), recurrent layers keep a list of their weights."""
     logger = logging.getLogger("torch.onnx._internal.exporter._registration")
 
     def worth_saying(record: logging.LogRecord) -> bool:
@@ -286,6 +286,8 @@ def _quiet_exporter() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
             warnings.filterwarnings("ignore", r".*shares the same shape constraints", UserWarning)
+            warnings.filterwarnings("ignore", r".*_flat_weights.* were assigned during export", UserWarning)
+            warnings.filterwarnings("ignore", "_check_is_size will be removed", FutureWarning)
             yield
     finally:
         logger.removeFilter(worth_saying)

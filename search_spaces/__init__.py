@@ -1,5 +1,6 @@
 """What could the network be: choices, architectures, spaces, blocks and tasks."""
 
+from search_spaces.adapters import ModuleAdapter
 from search_spaces.architecture import Architecture
 from search_spaces.binding import bind, capture_inputs, check, select, substitute
 from search_spaces.blocks.sparse import finalised
@@ -10,6 +11,7 @@ from search_spaces.encoder import encoder
 from search_spaces.errors import DataError, SearchSpaceError, UnboundChoiceError
 from search_spaces.hybrid_lm import hybrid_lm
 from search_spaces.labelled_text import LabelledText
+from search_spaces.own_task import DatasetTask
 from search_spaces.space import CountsErrors, MeasuresOutputs, SearchSpace, Task
 from search_spaces.synthetic import SyntheticTask
 from search_spaces.text import ByteText
@@ -20,11 +22,13 @@ __all__ = [
     "Choice",
     "CountsErrors",
     "DataError",
+    "DatasetTask",
     "Decoder",
     "Elastic",
     "LabelledText",
     "MeasuresOutputs",
     "Mixture",
+    "ModuleAdapter",
     "Prefill",
     "SearchSpace",
     "SearchSpaceError",

@@ -13,6 +13,13 @@ IGNORED = -100
 """The target of a place that is not scored: PyTorch's own for cross-entropy."""
 
 
+def divergence(output: Tensor, taught: Tensor, target: Tensor) -> Tensor:
+    """KL(taught ‖ output) of logits (..., classes): the mean over the scored targets (...), in nats."""
+    scored = target != IGNORED
+    student, teacher = (logits[scored].log_softmax(dim=-1) for logits in (output, taught.detach()))
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+
+
 class Classification:
     """What such tasks share. Outputs are logits (..., classes or more), targets class indices (...).
 
@@ -35,9 +42,7 @@ class Classification:
 
     def distillation(self, output: Tensor, taught: Tensor, target: Tensor) -> Tensor:
         """KL(taught ‖ output), the mean in nats; both are logits."""
-        scored = target != IGNORED
-        student, teacher = (logits[scored].log_softmax(dim=-1) for logits in (output, taught.detach()))
-        return F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+        return divergence(output, taught, target)
 
     def error(self, output: Tensor, target: Tensor) -> Tensor:
         """The share of scored targets that the largest logit misses, between 0 and 1."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from search_spaces.architecture import Architecture
 from search_spaces.binding import bind, substitute
 from search_spaces.choice import Choice, Mixture, choices, join, module_name
-from search_spaces.errors import SearchSpaceError
+from search_spaces.errors import SearchSpaceError, first_line
 from search_spaces.space import CountsErrors, MeasuresOutputs, Task
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def try_space(space: SearchSpace, batch: int, length: int) -> None:
         inputs = space.example_inputs(batch, length)
     except Exception as error:
         raise SearchSpaceError(
-            f"space {space.name!r}: example_inputs({batch}, {length}): {_said(error)}"
+            f"space {space.name!r}: example_inputs({batch}, {length}): {first_line(error)}"
         ) from error
     if not isinstance(inputs, tuple) or not all(isinstance(tensor, Tensor) for tensor in inputs):
         raise SearchSpaceError(
@@ -81,7 +81,7 @@ def try_task(space: SearchSpace, task: Task) -> None:
         raise
     except Exception as error:
         raise SearchSpaceError(
-            f"task {task.name!r} does not fit space {space.name!r}: {_said(error)}"
+            f"task {task.name!r} does not fit space {space.name!r}: {first_line(error)}"
         ) from error
 
 
@@ -123,7 +123,8 @@ def _run(space: SearchSpace, network: nn.Module, inputs: tuple[Tensor, ...]) -> 
         raise
     except Exception as error:
         raise SearchSpaceError(
-            f"space {space.name!r}: the network fails on its example inputs {_shapes(inputs)}: {_said(error)}"
+            f"space {space.name!r}: the network fails on its example inputs {_shapes(inputs)}: "
+            f"{first_line(error)}"
         ) from error
 
 
@@ -172,11 +173,11 @@ class _Trial(nn.Module):
         except SearchSpaceError:
             raise
         except Exception as error:
-            raise SearchSpaceError(f"{where} fails on {_shapes(inputs)}: {_said(error)}") from error
+            raise SearchSpaceError(f"{where} fails on {_shapes(inputs)}: {first_line(error)}") from error
         if not isinstance(output, Tensor):
             raise SearchSpaceError(
                 f"{where} returns {_kinds(output)}: an option returns one tensor; "
-                "search_spaces.Adapter(module, output=0) takes the first"
+                "search_spaces.ModuleAdapter(module, output=0) takes the first"
             )
         if not output.is_floating_point():
             raise SearchSpaceError(
@@ -196,9 +197,3 @@ def _kinds(value: object) -> str:
     if isinstance(value, tuple | list):
         return f"a {type(value).__name__} of {', '.join(type(part).__name__ for part in value) or 'nothing'}"
     return f"a {type(value).__name__}"
-
-
-def _said(error: Exception) -> str:
-    """The first line of what an error says, after its kind."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

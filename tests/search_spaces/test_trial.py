@@ -57,7 +57,7 @@ INNER = r"choice '0\.inner\.0', option 'mine'"
     [
         (nn.Linear(4, 5), r"'0\.inner\.0': option 'mine' returns float32 \(1, 5\), option 'linear' returns"),
         (nn.Linear(5, 4), INNER + r" fails on float32 \(1, 4\): RuntimeError: mat1 and mat2"),
-        (nn.LSTM(4, 4), INNER + r" returns a tuple of Tensor, tuple: .*Adapter\(module, output=0\)"),
+        (nn.LSTM(4, 4), INNER + r" returns a tuple of Tensor, tuple: .*ModuleAdapter\(module, output=0\)"),
         (_does(lambda x: None), INNER + " returns a NoneType"),
         (_does(lambda x: x.long()), INNER + r" returns torch\.int64: .* floating point"),
         (_does(lambda x: x > 0), INNER + r" returns torch\.bool"),

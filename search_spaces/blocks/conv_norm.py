@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from search_spaces.elastic import altered
 from search_spaces.errors import SearchSpaceError
 
 if TYPE_CHECKING:
@@ -47,6 +48,24 @@ class ConvNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.activation(self.norm(self.convolution(x)))
         return y
+
+    def with_outputs(self, channels: int) -> ConvNorm:
+        """Its first outputs, weights and statistics shared; of a depthwise one, from the first inputs."""
+        whole, norm = self.convolution, self.norm
+        alone = {"in_channels": channels, "groups": channels} if whole.groups > 1 else {}
+        tensors = ("weight", "bias", "running_mean", "running_var")
+        return altered(
+            self,
+            convolution=altered(whole, weight=whole.weight[:channels], out_channels=channels, **alone),
+            norm=altered(norm, num_features=channels, **{t: getattr(norm, t)[:channels] for t in tensors}),
+        )
+
+    def with_inputs(self, columns: Callable[[Tensor], Tensor]) -> ConvNorm:
+        """With other columns of its weight (outputs, inputs, kernel, kernel): fewer, or scaled."""
+        weight = columns(self.convolution.weight)
+        return altered(
+            self, convolution=altered(self.convolution, weight=weight, in_channels=weight.shape[1])
+        )
 
 
 def depthwise(

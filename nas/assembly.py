@@ -67,6 +67,11 @@ class Assembly:
         """Every option of every choice."""
         return [(path, option) for path, choice in self.choices.items() for option in choice.options]
 
+    def is_choice(self, decision: Decision) -> bool:
+        """Whether the option is a choice itself, with nothing around it."""
+        path, name = decision
+        return isinstance(self.choices[path].option(name), Choice)
+
     def option(self, decision: Decision) -> Item:
         """One option as it ships; choices nested in it take their first option."""
         item = self._running(self._taken(decision, self.first_inside(decision)), self._captured[decision[0]])
@@ -128,33 +133,30 @@ class Assembly:
         return (decoder, (*inputs, *state)) if state else (module, inputs)
 
     def _option_model(self, decision: Decision) -> onnx.ModelProto:
+        return self._model_of(decision, self.first_inside(decision))
+
+    def _model_of(self, decision: Decision, architecture: Architecture) -> onnx.ModelProto:
+        """An option with what the architecture takes inside it."""
+        filled = self._filled(architecture, decision)
+        if self.is_choice(decision):
+            (inner,) = filled.values()
+            return inner
         path, name = decision
-        filled = self._filled(self.first_inside(decision), decision)
         part = self._models[self._parts[decision]]
         return self._put_together(
-            part, filled, self._taken(decision, self.first_inside(decision)), join(path, module_name(name))
+            part, filled, self._taken(decision, architecture), join(path, module_name(name))
         )
 
-    def _filled(self, architecture: Mapping[str, str], outer: Decision | None) -> dict[str, onnx.ModelProto]:
+    def _filled(self, architecture: Architecture, outer: Decision | None) -> dict[str, onnx.ModelProto]:
         """What stands at the places directly inside `outer`, each with its own places filled.
 
         Outside of all options that is the frame, of which inlined options are a part.
         """
         outers = (outer,) if outer else (None, *self._inlined(architecture))
-        here = [
-            (path, option)
+        return {
+            path: self._model_of((path, option), architecture)
             for path, option in architecture.items()
             if self.nesting[path] in outers and path not in self._inline
-        ]
-        inner = Architecture(architecture)
-        return {
-            path: self._put_together(
-                self._models[self._parts[path, option]],
-                self._filled(architecture, (path, option)),
-                self._taken((path, option), inner),
-                join(path, module_name(option)),
-            )
-            for path, option in here
         }
 
     def _put_together(
@@ -176,6 +178,7 @@ class Assembly:
                 join(path, module_name(name)),
             )
             for path, name in self.decisions
+            if not self.is_choice((path, name))
         }
 
     def _with_places(
@@ -229,9 +232,14 @@ def _place(inlined: Mapping[str, str], path: str, choice: Choice) -> nn.Module:
         name = inlined[path]
         inner = join(path, module_name(name))
         return substitute(finalised(choice.option(name)), partial(_place, inlined), inner)
-    options = [finalised(choice.option(name)) for name in choice.options]
+    options = [_first(choice, name) for name in choice.options]
     smallest = min(options, key=lambda option: sum(p.numel() for p in option.parameters()))
     return Marked(path, smallest)
+
+
+def _first(choice: Choice, name: str) -> nn.Module:
+    """An option as it ships; choices nested in it take their first option."""
+    return finalised(substitute(choice.option(name), lambda _, inner: _first(inner, inner.options[0])))
 
 
 def _order_states(

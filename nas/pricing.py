@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from hw_cost_models.cache import cache_folder
+from hw_cost_models.cost import Cost
 from hw_cost_models.export_cache import ExportCache
 from hw_cost_models.kit.latency_file import KitModel, read_latency
 from hw_cost_models.latency_table import LatencyTable
@@ -37,7 +38,7 @@ from search_spaces.trial import try_space
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hw_cost_models.cost import Cost, CostModel, Item, Workload
+    from hw_cost_models.cost import CostModel, Item, Workload
     from hw_cost_models.device import Device
     from hw_cost_models.kit.latency_file import LatencyFile
     from nas.budget import Statistic
@@ -121,13 +122,13 @@ def price_space(
     assembly: Assembly, model: CostModel, device: Device, statistic: Statistic = "p50"
 ) -> CostTable:
     """The cost table of a space; `statistic` is the one that limits are stated in."""
-    parts = {decision: assembly.option(decision) for decision in assembly.decisions}
+    parts = {d: assembly.option(d) for d in assembly.decisions if not assembly.is_choice(d)}
     keys = {decision: structure_key(*item) for decision, item in parts.items()}
     identities = {_identity(inputs[0]): (nn.Identity(), inputs[:1]) for _, inputs in parts.values()}
     distinct: dict[str, Item] = {keys[d]: item for d, item in parts.items()} | identities
     counted = static_costs(distinct)
     measured = device.here or device.latency_file is not None
-    flops = {decision: counted[key].flops for decision, key in keys.items()}
+    flops = {d: counted[keys[d]].flops if d in parts else 0.0 for d in assembly.decisions}
     wholes = whole_architectures(assembly, flops, measured=measured)
     networks = [assembly.whole(whole) for whole in wholes]
     together = {**distinct, **{whole.name: item for whole, item in zip(wholes, networks, strict=True)}}
@@ -138,16 +139,12 @@ def price_space(
         for key, cost in model.price(distinct, counted).items()
     }
     alone = {d: _without(costs[keys[d]], latency[_identity(parts[d][1][0])]) for d in parts}
-    options = {
-        decision: _apart(cost, [alone[p, o] for p, o in inside.items() if assembly.nesting[p] == decision])
-        for decision, cost in alone.items()
-        for inside in [assembly.first_inside(decision)]
-    }
+    options = _all_apart(alone, assembly)
     rest = _rest(options, assembly, model)
 
     times = LatencyFit(
-        {keys[d]: cost.latency_ms for d, cost in options.items()},
-        [Counter(keys[d] for d in whole.items()) for whole in wholes],
+        {key: options[d].latency_ms for d, key in keys.items()},
+        [Counter(keys[d] for d in whole.items() if d in keys) for whole in wholes],
         [latency[whole.name] for whole in wholes],
     )
     solved, higher = times.solve(), model.latency_ms(together, statistic)
@@ -167,7 +164,7 @@ def price_space(
         options={
             d: replace(
                 cost,
-                latency_ms=lift.factor * solved.options[keys[d]],
+                latency_ms=lift.factor * solved.options[keys[d]] if d in keys else 0.0,
                 peak_activation_bytes=round(peak_model.predict(cost.peak_activation_bytes)),
             )
             for d, cost in options.items()
@@ -208,6 +205,28 @@ def _identity(x: torch.Tensor) -> str:
 
 def _without(cost: Cost, overhead_ms: float) -> Cost:
     return replace(cost, latency_ms=max(0.0, cost.latency_ms - overhead_ms))
+
+
+def _all_apart(alone: Mapping[Decision, Cost], assembly: Assembly) -> dict[Decision, Cost]:
+    """Every option apart from what is inside it. One that is a choice itself costs nothing but, at least, the
+    smallest peak of what is in the choice."""
+    apart: dict[Decision, Cost] = {}
+    for decision in reversed(assembly.decisions):  # inner before outer
+        inside = [d for d in assembly.first_inside(decision).items() if assembly.nesting[d[0]] == decision]
+        if assembly.is_choice(decision):
+            peaks = [c.peak_activation_bytes for (path, _), c in apart.items() if path == inside[0][0]]
+            apart[decision] = Cost(peak_activation_bytes=min(peaks))
+        else:
+            apart[decision] = _apart(alone[decision], [alone[_standing(d, assembly)] for d in inside])
+    return {decision: apart[decision] for decision in assembly.decisions}
+
+
+def _standing(decision: Decision, assembly: Assembly) -> Decision:
+    """The option itself, or where it is a choice the first option of that."""
+    while assembly.is_choice(decision):
+        inside = assembly.first_inside(decision).items()
+        decision = next(d for d in inside if assembly.nesting[d[0]] == decision)
+    return decision
 
 
 def _apart(cost: Cost, inner: list[Cost]) -> Cost:

@@ -18,13 +18,15 @@ Kind = Literal["forward", "prefill", "decode"]
 class Workload:
     """The inputs that a cost is for. Costs of different workloads never add up.
 
-    A *forward* takes `length` tokens, or whatever the length of other inputs is; a *prefill* takes a prompt
-    of `length` tokens; a *decode* takes one token, and the state that `length` tokens before it left.
+    A *forward* takes `length` tokens or, as `unit` says, images of so many pixels on a side; a *prefill*
+    takes a prompt of `length` tokens; a *decode* takes one token, and the state that `length` tokens before
+    it left.
     """
 
     batch: int = 1
     length: int = 256
     kind: Kind = "forward"
+    unit: Literal["tokens", "pixels"] = "tokens"
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.length < 1:
@@ -33,7 +35,13 @@ class Workload:
             )
 
     def __str__(self) -> str:
-        return f"{self.kind}, batch {self.batch}, length {self.length}"
+        return f"{self.kind}, batch {self.batch}, {self.size}"
+
+    @property
+    def size(self) -> str:
+        """Of one example: `length 1,024` or `28 x 28 pixels`."""
+        length = f"{self.length:,}"
+        return f"{length} x {length} pixels" if self.unit == "pixels" else f"length {length}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,11 +127,11 @@ def search(
     """
     import nas
     import nas.places
-    from hw_cost_models.cost import Workload
     from hw_cost_models.device import load_device
     from nas import own_space
     from nas.settings import CONTEXT
     from nas.terminal import show_place
+    from nas.workloads import workload_of
     from search_spaces.catalogue import lasting
 
     budget = nas.Budget(
@@ -166,7 +166,7 @@ def search(
             threads=threads,
             runtime=runtime.value if runtime else None,
             provider=provider,
-            workload=Workload(batch=batch or 1, length=own_space.length_of(task, length)),
+            workload=workload_of(built, batch or 1, own_space.length_of(task, length)),
             context=context or CONTEXT,
             statistic=(statistic or StatisticName.p50).value,
             preset=preset.value,

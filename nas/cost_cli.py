@@ -54,7 +54,7 @@ def cost(
     runtime: RuntimeOption = None,
     provider: ProviderOption = None,
     batch: BatchOption = 1,
-    length: LengthOption = 256,
+    length: LengthOption = None,
     dim: Annotated[
         list[str] | None,
         typer.Option(
@@ -97,9 +97,10 @@ def cost(
             )
         _print_space(_priced(space, asked(device), batch, length, kind.value, statistic.value), as_json)
         return
+    from hw_cost_models.cost import Workload
     from hw_cost_models.subject import graph_of
 
-    dimensions = {"batch": batch, "length": length, **_dimensions(dim or [])}
+    dimensions = {"batch": batch, "length": length or Workload.length, **_dimensions(dim or [])}
     graph = graph_of(target, dimensions, "skip" if skip_unknown else "error")
     elsewhere = [load_device(name) for name in device_names() if name != LOCAL] if all_devices else []
     profiles = [*elsewhere, asked(LOCAL if all_devices else device)]
@@ -169,14 +170,17 @@ def _print_network(
         )
 
 
-def _priced(space: str, profile: Device, batch: int, length: int, kind: Any, statistic: Any) -> CostTable:
-    from hw_cost_models.cost import Workload
+def _priced(
+    space: str, profile: Device, batch: int, length: int | None, kind: Any, statistic: Any
+) -> CostTable:
     from nas.own_space import space_named
     from nas.pricing import assembly_of, price_on
     from nas.settings import PRESETS
     from nas.terminal import Bar
+    from nas.workloads import workload_of
 
-    assembly = assembly_of(space_named(space), Workload(batch, length, kind))
+    built = space_named(space)
+    assembly = assembly_of(built, workload_of(built, batch, length, kind))
     with Bar(Console(stderr=True)) as bar:
         bar.plan(1)
         bar.phase("pricing every option")

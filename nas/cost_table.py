@@ -10,7 +10,7 @@ architectures that were measured. How it comes about is in pricing.py.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hw_cost_models.cost import Cost, Kind, Workload
@@ -200,11 +200,7 @@ class CostTable:
         return {
             "device": self.device,
             "threads": self.threads,
-            "workload": {
-                "kind": self.workload.kind,
-                "batch": self.workload.batch,
-                "length": self.workload.length,
-            },
+            "workload": asdict(self.workload),
             "statistic": self.statistic,
             "choices": paths,
             "nesting": {path: outer and list(outer) for path, outer in self.nesting.items()},

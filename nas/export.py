@@ -78,7 +78,7 @@ def export_network(network: nn.Module, space: SearchSpace, shape: tuple[int, int
     with _checked(
         final, space.example_inputs(*shape), path, space.input_names, space.output_names, space.dynamic
     ) as draft:
-        return check_parity(final, space, draft, _shapes(*shape))
+        return check_parity(final, space, draft, _shapes(space, *shape))
 
 
 def export_decoder(network: nn.Module, space: SearchSpace, shape: tuple[int, int], path: Path) -> Parity:
@@ -102,7 +102,7 @@ def export_prefill(network: nn.Module, space: SearchSpace, shape: tuple[int, int
     output_names = (*space.output_names, *_state_names("present", prefill))
     inputs = space.example_inputs(*shape)
     with _checked(prefill, inputs, path, space.input_names, output_names, space.dynamic) as draft:
-        return check_parity(prefill, space, draft, _shapes(*shape))
+        return check_parity(prefill, space, draft, _shapes(space, *shape))
 
 
 def _state_names(when: str, view: Decoder | Prefill) -> list[str]:
@@ -138,8 +138,10 @@ def _checked(
         draft.unlink(missing_ok=True)
 
 
-def _shapes(batch: int, length: int) -> tuple[tuple[int, int], ...]:
-    """The workload's own shape, other batches, and lengths that divide nothing."""
+def _shapes(space: SearchSpace, batch: int, length: int) -> tuple[tuple[int, int], ...]:
+    """The workload's own shape, other batches, and where the length is free, lengths that divide nothing."""
+    if "length" not in space.dynamic.values():
+        return tuple((other, length) for other in (batch, batch + 2, 7 if batch == 1 else 1))
     return ((batch, length), (batch + 2, length), (1, max(1, length // 3)), (3, length + 13), (2, 1))
 
 

@@ -25,7 +25,7 @@ app = typer.Typer(
 def make(
     space: SpaceOption = "hybrid-lm",
     batch: BatchOption = 1,
-    length: LengthOption = 256,
+    length: LengthOption = None,
     context: Annotated[
         int | None,
         typer.Option(
@@ -44,11 +44,12 @@ def make(
     from nas.kit import make as make_kit
     from nas.own_space import space_named
     from nas.terminal import Bar
+    from nas.workloads import workload_of
 
-    workloads = [Workload(batch, length)]
+    built = space_named(space)
+    workloads = [workload_of(built, batch, length)]
     if context is not None:
         workloads += [Workload(batch, context, "prefill"), Workload(batch, context, "decode")]
-    built = space_named(space)
     with Bar(Console(stderr=True)) as bar:
         bar.plan(1)
         bar.phase("exporting what is measured")

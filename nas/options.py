@@ -96,12 +96,21 @@ BatchOption = Annotated[int, BATCH]
 LENGTH = typer.Option(
     "--length",
     min=1,
-    help="Sequence length, priced and trained. Default: 256, and 512 for generated tasks and encoders.",
+    help="Length of sequences, or of the sides of images in pixels, priced and trained. Default: that of the "
+    "images, else 256, and 512 for generated tasks and encoders.",
     rich_help_panel="Where",
     show_default=False,
 )
 LengthOption = Annotated[
-    int, typer.Option("--length", min=1, help="Sequence length that is priced.", rich_help_panel="Where")
+    int | None,
+    typer.Option(
+        "--length",
+        min=1,
+        help="Length of sequences, or of the sides of images in pixels, that is priced. Default: 256, and 28 "
+        "for images.",
+        rich_help_panel="Where",
+        show_default=False,
+    ),
 ]
 ContextOption = Annotated[
     int | None,

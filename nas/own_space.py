@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hw_cost_models.cost import Workload
 from hw_cost_models.subject import returned_by
 from nas.errors import BadInputError
 from search_spaces import SearchSpace, catalogue
@@ -53,10 +52,10 @@ def space_and_task(name: str, data: str | None, length: int | None) -> tuple[Sea
     return space, catalogue.language_task(data, length)
 
 
-def length_of(task: Task, length: int | None) -> int:
-    """What is priced: the length asked for, or else the task's, where it has one."""
+def length_of(task: Task, length: int | None) -> int | None:
+    """What is priced: the length asked for, or else the task's; None where it has none."""
     told = getattr(task, "length", None)
-    return length or (told if isinstance(told, int) else Workload().length)
+    return length or (told if isinstance(told, int) else None)
 
 
 def _own(name: str) -> tuple[SearchSpace, Task | None]:

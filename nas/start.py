@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from hw_cost_models.cost import Workload
 from hw_cost_models.device import load_device
-from hw_cost_models.errors import DeviceError
+from hw_cost_models.errors import HardwareCostError
 from nas.controllers import CONTROLLERS
 from nas.errors import BadInputError, NasError
 from nas.outcome import write_report
@@ -21,10 +20,12 @@ from nas.progress import Progress, Silent
 from nas.reproducible import reproducible
 from nas.run import Run
 from nas.settings import CONTEXT, PRESETS, Effort, Schedule, Settings
-from search_spaces import Architecture, SearchSpace, Task
+from nas.workloads import workload_of
+from search_spaces import Architecture, SearchSpace, SearchSpaceError, Task
 from search_spaces.trial import try_space, try_task
 
 if TYPE_CHECKING:
+    from hw_cost_models.cost import Workload
     from nas.budget import Budget, Statistic
 
 
@@ -93,7 +94,7 @@ def search(
         threads=profile.threads,
         runtime=profile.runtime,
         provider=profile.provider,
-        workload=workload or Workload(),
+        workload=replace(workload, unit=space.unit) if workload else workload_of(space),
         statistic=statistic,
         budget=budget,
         context=context,
@@ -111,7 +112,7 @@ def search(
     run = Run.create(Path(out), settings.to_dict(), progress.note)
     try:
         return go_on(run, space, task, progress)
-    except (NasError, DeviceError):
+    except (NasError, HardwareCostError, SearchSpaceError):
         if not (run.path / "checkpoints").exists():  # it holds nothing: its name should do for another budget
             shutil.rmtree(run.path)
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hw_cost_models.cost import Workload
 from nas.report.markup import (
     ABSENT,
     Html,
@@ -119,10 +120,8 @@ def _unused(run: RunRecord) -> str:
 
 
 def workload(parts: Json) -> str:
-    """`forward, batch 1, length 256`."""
-    return ", ".join(
-        [str(parts.get("kind", ""))] + [f"{k} {v}" for k, v in parts.items() if k != "kind"]
-    ).strip(", ")
+    """`forward, batch 1, length 256`, or `forward, batch 1, 28 x 28 pixels`."""
+    return str(Workload(**parts)) if parts else ""
 
 
 def _threads(count: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hw_cost_models.cost import Workload
 from nas.budget import metric
 from nas.report.arithmetic import against_arithmetic
 from nas.report.markup import (
@@ -129,10 +130,10 @@ def _pair(costs: Costs, reference: str | None, taken: Mapping[str, int]) -> set[
 
 
 def _where(figure: Figure) -> str:
-    workload, device = figure.table.get("workload") or {}, figure.table.get("device")
-    length, batch = number(workload.get("length")), workload.get("batch", 1)
+    workload, device = Workload(**figure.table.get("workload") or {}), figure.table.get("device")
+    length, batch = number(workload.length), workload.batch
     per = {
-        "forward": f"In a forward of length {length}",
+        "forward": f"In a forward of {workload.size}",
         "prefill": f"For a prompt of {length} tokens",
         "decode": f"For one token after {length} tokens",
     }[figure.metric.kind]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hw_cost_models.evaluating import evaluating
+from nas.batch_norms import recalibrated
 from search_spaces import Architecture, CountsErrors, MeasuresOutputs, Mixture, Task, bind
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def _mean(network: nn.Module, measure: Callable[[Tensor, Tensor], Tensor], batch
 def shared_loss(
     network: nn.Module, architecture: Architecture, task: Task, batches: Sequence[Batch]
 ) -> float:
-    """Loss of an architecture with the supernet's shared weights."""
-    return evaluate(bind(network, Mixture.of(architecture)), task, batches)
+    """Loss of an architecture with the supernet's shared weights, and batch norms of its own."""
+    return evaluate(recalibrated(bind(network, Mixture.of(architecture)), task), task, batches)
 
 
 def shared_losses(

@@ -19,7 +19,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from nas.batch_norms import by_batch
 from nas.errors import DivergedError
+from nas.supernet import run_with_auxiliary
+from search_spaces import bind
 from search_spaces.auxiliary import collect_loads
 
 if TYPE_CHECKING:
@@ -77,10 +80,12 @@ def architecture_step(
 ) -> tuple[float, Tensor]:
     """Descends on the architecture parameters and ascends on the duals; the weights stay as they are.
 
+    Batch norms normalise by the batch: what they have averaged is of all architectures.
+
     Returns the validation loss and the expected costs over their limits, shape (limits,).
     """
     inputs, target = batch
-    output, _ = supernet(inputs, mixture)
+    output, _ = run_with_auxiliary(by_batch(bind(supernet.network, mixture)), inputs)
     task_loss = task.loss(output, target)
     _check_finite(task_loss)
     usage = supernet.cost(mixture)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from nas.batch_norms import recalibrated
 from nas.evaluate import evaluate
 from nas.experts import watch_experts
 from nas.loop import State, run_loop
@@ -51,7 +52,7 @@ def tuned_loss(network: nn.Module, task: Task, training: Training, batches: Sequ
     for i in range(training.steps):
         set_rate(optimizer, cosine(i, training.steps, training.learning_rate, warm_up=training.steps // 5))
         _step(network, task, training, optimizer, draws)
-    return evaluate(network, task, batches)
+    return evaluate(recalibrated(network, task), task, batches)
 
 
 def _step(

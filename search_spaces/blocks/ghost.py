@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _COPYING = 3
-"""The kernel of the cheap operation: table 2 of the paper finds 3 the best."""
+"""The kernel of the cheap operation, d in the paper."""
 
 
 class GhostModule(nn.Module):

@@ -67,7 +67,7 @@ def static_cost(module: nn.Module, inputs: tuple[Tensor, ...], graph: nx.DiGraph
     return Cost(
         flops=float(sum(flops for _, flops in graph.nodes.data("flops"))),
         weight_bytes=graph.graph["weight_bytes"],
-        parameters=_nonzero_parameters(module),
+        parameters=nonzero_parameters(module),
         peak_activation_bytes=peak_bytes(graph.graph["storages"]),
     )
 
@@ -77,7 +77,8 @@ def static_costs(items: Mapping[str, Item]) -> dict[str, Cost]:
     return {name: static_cost(*item) for name, item in items.items()}
 
 
-def _nonzero_parameters(module: nn.Module) -> int:
+def nonzero_parameters(module: nn.Module) -> int:
+    """As `static_cost` counts them."""
     total, seen = 0, set[int]()
     for part in module.modules():
         own = [p for p in part.parameters(recurse=False) if id(p) not in seen]

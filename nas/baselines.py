@@ -16,6 +16,7 @@ from search_spaces import Architecture
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from hw_cost_models.cost import Cost
     from nas.bench import Benches
     from nas.budget import Budget
     from nas.cost_table import CostTable
@@ -46,11 +47,13 @@ def random_architectures(
 def uniform_architecture(table: CostTable, budget: Budget) -> Architecture | None:
     """One option everywhere: of those within the budget, the one that uses most of its fullest limit.
 
-    Choices with the same options take the same one, and none of them a skip, which does no work. None when no
-    such architecture is within the budget.
+    Choices with the same options take the same one, and none of them a skip, which does no work and holds no
+    choice. None when no such architecture is within the budget.
     """
-    problem = table.problem(budget)
-    working = [a for a in _uniform(table) if all(table.options[d].flops > 0 for d in a.items())]
+    problem, holding = table.problem(budget), set(table.nesting.values())
+    working = [
+        a for a in _uniform(table) if all(table.options[d].flops > 0 or d in holding for d in a.items())
+    ]
     working = [a for a in working if all(rule.allows(a) for rule in table.rules)]
     within = [a for a in working if all(c.of(a) <= c.limit for c in problem.constraints)]
     if not within:
@@ -61,7 +64,11 @@ def uniform_architecture(table: CostTable, budget: Budget) -> Architecture | Non
 def reference_architecture(
     table: CostTable, budget: Budget, references: Mapping[str, Sequence[Architecture]]
 ) -> tuple[str, Architecture] | None:
-    """Of the networks that people know, the dearest in latency that is within the budget, and its name."""
+    """Of the networks that people know, the largest that is within the budget, and its name.
+
+    That is the one of most parameters, of those the one of most bytes, where it comes in several precisions,
+    and then the one that takes longest.
+    """
     problem = table.problem(budget)
     within = [
         (name, architecture)
@@ -70,7 +77,11 @@ def reference_architecture(
         if all(c.of(architecture) <= c.limit for c in problem.constraints)
         and all(rule.allows(architecture) for rule in table.rules)
     ]
-    return max(within, key=lambda found: table.cost(found[1]).latency_ms, default=None)
+    return max(within, key=lambda found: _size(table.cost(found[1])), default=None)
+
+
+def _size(cost: Cost) -> tuple[float, float, float]:
+    return cost.parameters, cost.weight_bytes, cost.latency_ms
 
 
 def _uniform(table: CostTable) -> Iterator[Architecture]:

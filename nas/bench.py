@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from hw_cost_models.export import export_onnx, feeds
 from hw_cost_models.files import write_atomic
 from hw_cost_models.measure import Measurement, Timing, measure
+from hw_cost_models.trace import nonzero_parameters
 from nas.budget import METRICS
 from search_spaces import Architecture, Decoder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from hw_cost_models.cost import Item, Kind
     from hw_cost_models.device import Device
@@ -227,7 +228,3 @@ def _merged(rows: Sequence[Sequence[dict[str, float]]]) -> list[dict[str, float]
 def memory_mb(measurement: Measurement, name: str) -> float:
     """Weights plus the runtime's peak arena of activations."""
     return (measurement.weight_bytes[name] + measurement.arena_bytes[name]) / 1e6
-
-
-def nonzero_parameters(network: nn.Module) -> int:
-    return sum(int((parameter != 0).sum()) for parameter in network.parameters())

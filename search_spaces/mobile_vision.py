@@ -23,12 +23,13 @@ from search_spaces.blocks import (
     SeparableConvolution,
 )
 from search_spaces.choice import Choice
+from search_spaces.elastic import Option, Slice
 from search_spaces.errors import SearchSpaceError
 from search_spaces.space import SearchSpace
 from search_spaces.stack import initialise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
 _WIDTHS = (2, 3, 6, 12)
 """Channels of the stages, in halves of the stem's: the 16, 24, 48 and 96 of MobileNetV3-small (Howard et al.
@@ -146,29 +147,31 @@ def _growing(stages: Sequence[Sequence[str]]) -> tuple[Architecture, ...]:
     )
 
 
-def convolutions(inputs: int, outputs: int, stride: int, *, late: bool) -> Mapping[str, nn.Module]:
+def convolutions(inputs: int, outputs: int, stride: int, *, late: bool) -> dict[str, Option]:
     """The alternatives that may change the shape, at the entry of a stage and behind it."""
     activation = nn.Hardswish if late else nn.ReLU
-    block = partial(MBConv, inputs, outputs, stride=stride, activation=activation)
+    inverted = partial(MBConv, inputs, outputs, stride=stride, activation=activation)
     fused = partial(FusedMBConv, inputs, outputs, stride=stride, activation=activation)
     ghost = partial(GhostBottleneck, inputs, outputs, stride=stride, activation=activation)
     separable = partial(SeparableConvolution, inputs, outputs, stride=stride, activation=activation)
+    options: dict[str, Option] = {}
+    for excited in (False, True) if late else (False,):
+        for k in (3, 5, 7):
+            largest = inverted(kernel=k, expansion=6, excited=excited)
+            for e in (3, 4, 6):
+                part = largest if e == 6 else Slice(largest, hidden=e * inputs)
+                options[f"mbconv_{k}x{k}_e{e}{'_se' if excited else ''}"] = part
+    if not late:
+        dense = fused(kernel=3, expansion=4)
+        options |= {"fused_3x3_e2": Slice(dense, hidden=2 * inputs), "fused_3x3_e4": dense}
     return {
-        **{
-            f"mbconv_{kernel}x{kernel}_e{expansion}{'_se' * excited}": block(
-                kernel=kernel, expansion=expansion, excited=excited
-            )
-            for excited in ((False, True) if late else (False,))
-            for kernel in (3, 5, 7)
-            for expansion in (3, 4, 6)
-        },
-        **({} if late else {f"fused_3x3_e{e}": fused(kernel=3, expansion=e) for e in (2, 4)}),
+        **options,
         **{f"ghost_e{e}": ghost(expansion=e) for e in (3, 6)},
         **{f"separable_{k}x{k}": separable(kernel=k) for k in (3, 5)},
     }
 
 
-def repeats(width: int, *, late: bool, last: bool) -> Mapping[str, nn.Module]:
+def repeats(width: int, *, late: bool, last: bool) -> dict[str, Option]:
     """The alternatives behind the entry of a stage, where the shape stays."""
     options = {**convolutions(width, width, 1, late=late), "convnext": ConvNeXt(width)}
     if late:

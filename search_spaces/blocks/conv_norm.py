@@ -53,11 +53,12 @@ class ConvNorm(nn.Module):
         """Its first outputs, weights and statistics shared; of a depthwise one, from the first inputs."""
         whole, norm = self.convolution, self.norm
         alone = {"in_channels": channels, "groups": channels} if whole.groups > 1 else {}
-        tensors = ("weight", "bias", "running_mean", "running_var")
+        tensors = (*norm.named_parameters(), *norm.named_buffers())
+        kept = {name: tensor[:channels] for name, tensor in tensors if tensor.dim()}  # all but a count
         return altered(
             self,
             convolution=altered(whole, weight=whole.weight[:channels], out_channels=channels, **alone),
-            norm=altered(norm, num_features=channels, **{t: getattr(norm, t)[:channels] for t in tensors}),
+            norm=altered(norm, num_features=channels, **kept),
         )
 
     def with_inputs(self, columns: Callable[[Tensor], Tensor]) -> ConvNorm:

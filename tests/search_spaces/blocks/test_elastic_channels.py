@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from hw_cost_models.structure import structure_key
 from search_spaces import Choice, Mixture, Slice, bind
 from search_spaces.blocks import FusedMBConv, MBConv
+from search_spaces.elastic import altered
+from search_spaces.view import view
 
 INPUTS = 4
 ROUNDING = {"atol": 1e-12, "rtol": 1e-12}
@@ -104,3 +106,16 @@ def test_statistics_of_a_slice_are_the_wholes(kind: dict[str, int]) -> None:
             torch.testing.assert_close(found[:hidden], buffer)
             assert torch.equal(found[hidden:], before[name][hidden:])
             assert not torch.equal(found[:hidden], before[name][:hidden])
+
+
+def test_a_slice_of_a_block_without_statistics_normalises_by_the_batch() -> None:
+    """As the plain block does in training."""
+    block, x = _block(4, excited=True).eval(), _input()
+    choice = Choice({"e2": Slice(block, hidden=2 * INPUTS), "e4": block})
+
+    def forgetful(_: str, module: nn.Module) -> nn.Module | None:
+        is_norm = isinstance(module, nn.BatchNorm2d)
+        return altered(module, running_mean=None, running_var=None) if is_norm else None
+
+    found = view(bind(choice, Mixture({"": {"e2": None}})), forgetful)(x)
+    torch.testing.assert_close(found, choice.extract("e2").train()(x), **ROUNDING)

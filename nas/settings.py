@@ -38,8 +38,9 @@ class Effort:
     dual_rate: float = 0.02
     evaluations: int
     """Architectures whose shared-weight loss the scores are fitted to."""
+    evaluation_batch: int = 8
     evaluation_batches: int
-    """Batches of eight examples an evaluation; ranking candidates takes four times as many."""
+    """Of an evaluation; ranking candidates takes four times as many."""
     candidates: int
     """How many the scores and the controller propose each."""
     tuning_steps: int
@@ -61,6 +62,15 @@ class Effort:
                 f"effort.evaluations: {self.evaluations} is not enough to fit scores; "
                 f"give at least {FEWEST_EVALUATIONS}"
             )
+
+    def scaled(self, examples: int) -> Effort:
+        """With so many times the examples in every batch: a text says as much as many small images do."""
+        return replace(
+            self,
+            batch_size=examples * self.batch_size,
+            architecture_batch=examples * self.architecture_batch,
+            evaluation_batch=examples * self.evaluation_batch,
+        )
 
 
 _STANDARD = Effort(

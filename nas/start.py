@@ -22,6 +22,7 @@ from nas.run import Run
 from nas.settings import CONTEXT, PRESETS, Effort, Schedule, Settings
 from nas.workloads import workload_of
 from search_spaces import Architecture, SearchSpace, SearchSpaceError, Task
+from search_spaces.space import batch_multiple
 from search_spaces.trial import try_space, try_task
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def search(
         budget=budget,
         context=context,
         preset=preset,
-        effort=effort or PRESETS[preset],
+        effort=effort or PRESETS[preset].scaled(batch_multiple(task)),
         controller=controller,
         schedule=schedule,
         seed=seed,

@@ -38,6 +38,8 @@ class LabelledImages(Classification):
     """
 
     metric_name = "bits per image"
+    batch_multiple = 16
+    """Batches of 64 to train on."""
 
     def __init__(
         self,

@@ -114,3 +114,8 @@ class MeasuresOutputs(Protocol):
     def measure(self, output: Tensor, target: Tensor) -> Tensor:
         """A scalar, averaged over the batch; lower is better. It takes the place of `metric`."""
         ...
+
+
+def batch_multiple(task: Task) -> int:
+    """How many of its examples stand for one text where presets count them: its `batch_multiple`, or one."""
+    return int(getattr(task, "batch_multiple", 1))

@@ -59,3 +59,11 @@ def test_settings_survive_json(budget: Budget | None) -> None:
     )
     data: dict[str, Any] = json.loads(json.dumps(settings.to_dict()))
     assert Settings.from_dict(data) == settings
+
+
+def test_batches_of_small_examples_are_larger() -> None:
+    quick = PRESETS["quick"]
+    images = quick.scaled(16)
+    assert (images.batch_size, images.architecture_batch, images.evaluation_batch) == (64, 128, 128)
+    assert images.scaled(1) == images
+    assert replace(images, batch_size=4, architecture_batch=8, evaluation_batch=8) == quick

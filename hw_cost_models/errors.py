@@ -13,6 +13,14 @@ class UnknownOperatorError(HardwareCostError):
     """An operator without a formula: counting it as free would be a silent lie."""
 
 
+class ExportError(HardwareCostError):
+    """A module that cannot be exported. Of one among many, `name` is what it was called."""
+
+    def __init__(self, said: str, name: str | None = None) -> None:
+        super().__init__(said if name is None else f"{name}: {said}")
+        self.said, self.name = said, name
+
+
 class MeasurementError(HardwareCostError):
     """A measurement that could not be made or cannot be trusted."""
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from hw_cost_models.cut_out import cut_out
-from hw_cost_models.errors import HardwareCostError
+from hw_cost_models.errors import ExportError
 from hw_cost_models.evaluating import evaluating
 from hw_cost_models.files import write_atomic
 
@@ -51,7 +51,7 @@ def export_onnx(
     `dynamic` names the dimensions that stay free, by index; they apply to every input that has them. A module
     that has a method `free_dimensions() -> Sequence[Mapping[int, str]]`, one for each input, is asked
     instead: the state of a sequence has other dimensions than its tokens. Raises
-    HardwareCostError when the module cannot be exported, OSError when the file cannot be written.
+    ExportError when the module cannot be exported, OSError when the file cannot be written.
     """
     free = _free_dimensions(module, inputs, dynamic)
     model = _to_onnx(module, inputs, free, list(input_names), list(output_names))
@@ -61,7 +61,7 @@ def export_onnx(
 def export_many(items: Mapping[str, Item], folder: Path, dynamic: Mapping[int, str]) -> dict[str, Path]:
     """Write each module to its own file `folder/0.onnx`, `folder/1.onnx`, …, by name.
 
-    Tensors that are the same object are one input. Raises HardwareCostError, naming the item, when one of
+    Tensors that are the same object are one input. Raises ExportError, naming the item, when one of
     the modules cannot be exported.
     """
     files = {name: folder / f"{number}.onnx" for number, name in enumerate(items)}
@@ -90,7 +90,7 @@ def _export_batch(items: Mapping[str, Item], files: Mapping[str, Path], dynamic:
         joint = _to_onnx(
             together, together.inputs, together.free, together.input_names, together.output_names
         )
-    except HardwareCostError:
+    except ExportError:
         joint = None  # exported one by one, either all succeed or the culprit is named
     for name in items:
         model = joint and cut_out(joint, together.inputs_of(name), together.outputs_of(name))
@@ -158,8 +158,8 @@ def _alone(name: str, item: Item, dynamic: Mapping[int, str]) -> onnx.ModelProto
     single = _Together({name: item}, dynamic)
     try:
         return _to_onnx(single, single.inputs, single.free, single.input_names, single.output_names)
-    except HardwareCostError as error:
-        raise HardwareCostError(f"{name}: {error}") from error
+    except ExportError as error:
+        raise ExportError(error.said, name) from error
 
 
 def _free_dimensions(
@@ -189,7 +189,7 @@ def _to_onnx(
         try:
             made = program(2)
         except torch.onnx.OnnxExporterError as error:
-            raise HardwareCostError(f"{_describe(module)} cannot be exported: {_cause(error)}") from error
+            raise ExportError(f"{_describe(module)} cannot be exported: {_cause(error)}") from error
     return _without_traces(made.model_proto)
 
 

@@ -32,7 +32,7 @@ class ExportCache:
     def models(self, items: Mapping[str, Item]) -> dict[str, onnx.ModelProto]:
         """The module of each structure key as an ONNX model; those not kept are exported in one pass.
 
-        Raises HardwareCostError, naming the key, when a module cannot be exported.
+        Raises ExportError, naming the key, when a module cannot be exported.
         """
         import onnx
 

@@ -13,6 +13,7 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 from hw_cost_models.assembly import Marked, assemble
+from hw_cost_models.errors import ExportError
 from hw_cost_models.files import write_atomic
 from hw_cost_models.structure import structure_key
 from nas.errors import BadInputError
@@ -21,6 +22,7 @@ from search_spaces import (
     Choice,
     Decoder,
     Mixture,
+    SearchSpaceError,
     Stateful,
     bind,
     capture_inputs,
@@ -220,7 +222,21 @@ class Assembly:
         """Frames and parts by structure key, exported in one pass where they were not kept."""
         frames = {self._frames[way]: item for way, item in self._framed.items()}
         items = {self._parts[decision]: item for decision, item in self._marked.items()}
-        return self.exports.models({**items, **frames})
+        try:
+            return self.exports.models({**items, **frames})
+        except ExportError as error:
+            places = {key: f"choice {path!r}, option {name!r}" for (path, name), key in self._parts.items()}
+            where = places.get(error.name or "", "what stands around the choices")
+            raise SearchSpaceError(
+                f"{where}: {error.said}; the winner is an ONNX file: write it otherwise, or take it out"
+            ) from error
+
+    def check_export(self) -> None:
+        """Exports every part, as all else here does when it needs one.
+
+        Raises SearchSpaceError, naming choice and option, for one that cannot be exported.
+        """
+        _ = self._models
 
 
 def _place(inlined: Mapping[str, str], path: str, choice: Choice) -> nn.Module:

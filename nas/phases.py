@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from nas.settings import Settings
     from search_spaces.space import Batch, Split
 
-EVALUATION_BATCH = 8
 RANKING = 4
 """Candidates are ranked on this many times the batches that the scores were fitted to."""
 FINAL_BATCHES = 32
@@ -87,6 +86,8 @@ class Phases:
         settings = self.settings
 
         def compute() -> dict[str, Any]:
+            for assembly in self.assemblies:
+                assembly.check_export()  # a device that is not here would ask for it after the training
             priced = [
                 price_on(self.device, assembly, settings.statistic, self.effort.rounds, self.progress)
                 for assembly in self.assemblies
@@ -242,7 +243,7 @@ class Phases:
         return Training(steps, self.effort.batch_size, self.effort.learning_rate / 2, self.settings.seed)
 
     def _batches(self, split: Split, count: int) -> list[Batch]:
-        return list(self.task.batches(split, EVALUATION_BATCH, count))
+        return list(self.task.batches(split, self.effort.evaluation_batch, count))
 
     def _ranking_batches(self) -> list[Batch]:
         return self._batches("validation", RANKING * self.effort.evaluation_batches)

@@ -20,19 +20,20 @@ from torch import nn
 
 from hw_cost_models.cache import cache_folder
 from hw_cost_models.cost import Cost
+from hw_cost_models.errors import HardwareCostError
 from hw_cost_models.export_cache import ExportCache
 from hw_cost_models.kit.latency_file import KitModel, read_latency
 from hw_cost_models.latency_table import LatencyTable
 from hw_cost_models.roofline import RooflineModel
 from hw_cost_models.structure import structure_key
-from hw_cost_models.trace import static_cost, static_costs
+from hw_cost_models.trace import static_cost
 from nas.assembly import Assembly
 from nas.bench import Bench
 from nas.calibration import Calibration, LatencyFit, Lift, PeakFit
 from nas.cost_table import CostTable
 from nas.progress import rounds as each_round
 from nas.sampling import FairSampler
-from search_spaces import Architecture
+from search_spaces import Architecture, SearchSpaceError
 from search_spaces.trial import try_space
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def price_space(
     keys = {decision: structure_key(*item) for decision, item in parts.items()}
     identities = {_identity(inputs[0]): (nn.Identity(), inputs[:1]) for _, inputs in parts.values()}
     distinct: dict[str, Item] = {keys[d]: item for d, item in parts.items()} | identities
-    counted = static_costs(distinct)
+    counted = _counted(distinct, {keys[d]: f"choice {d[0]!r}, option {d[1]!r}" for d in parts})
     measured = device.here or device.latency_file is not None
     flops = {d: counted[keys[d]].flops if d in parts else 0.0 for d in assembly.decisions}
     wholes = whole_architectures(assembly, flops, measured=measured)
@@ -174,6 +175,17 @@ def price_space(
         rules=assembly.space.rules,
         calibration=Calibration(times.residuals().lifted(lift), peaks.residuals().scaled(1e-6)),
     )
+
+
+def _counted(items: Mapping[str, Item], places: Mapping[str, str]) -> dict[str, Cost]:
+    """What is counted of every item; SearchSpaceError, naming its place, for one that cannot be traced."""
+    counted = {}
+    for key, item in items.items():
+        try:
+            counted[key] = static_cost(*item)
+        except HardwareCostError as error:
+            raise SearchSpaceError(f"{places.get(key, key)}: {error}") from error
+    return counted
 
 
 def whole_architectures(

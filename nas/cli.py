@@ -72,10 +72,12 @@ def search(
         str | None,
         typer.Option(
             metavar="NAME|PATH",
-            help="A generated task ([bold]recall[/], [bold]copying[/], [bold]compression[/], "
-            "[bold]memorisation[/]), or a path: a text file or a folder of text files; for [bold]encoder[/], "
-            "a folder with a sub-folder for each class. Default: the Python standard library's sources, for "
-            "[bold]encoder[/] with their packages as classes.",
+            help="A name ([bold]recall[/], [bold]copying[/], [bold]compression[/], [bold]memorisation[/], "
+            "generated; [bold]digits[/], [bold]fashion-mnist[/]) or a path. For [bold]hybrid-lm[/], a text "
+            "file or a folder of texts; for [bold]encoder[/], a folder of texts with a sub-folder for each "
+            "class, or .npz arrays of sequences; for [bold]mobile-vision[/], a folder of images with a "
+            "sub-folder for each class, IDX files, or .npz arrays. Default: the Python standard library's "
+            "sources; for [bold]encoder[/], their packages as classes; for [bold]mobile-vision[/], digits.",
             rich_help_panel="What",
         ),
     ] = None,

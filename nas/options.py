@@ -55,7 +55,8 @@ SpaceOption = Annotated[
     typer.Option(
         "--space",
         help="What the network could be: [bold]hybrid-lm[/], a language model, [bold]encoder[/], a "
-        "classifier of texts, or [bold]my_module:build[/], a function of yours.",
+        "classifier of texts, [bold]mobile-vision[/], a classifier of images, or [bold]my_module:build[/], a "
+        "function of yours.",
         rich_help_panel="What",
     ),
 ]

@@ -10,17 +10,21 @@ else. Several that run at once are one forward of the whole block under a mask,
 
 which for a hidden width is the weighted sum of all outputs: channel masking, Wan et al. 2020, "FBNetV2",
 arXiv:2004.05565, section 3.1. Here the mask scales weights in place of activations, which is the same and
-takes no longer on more tokens. Slices are the first units, as in slimmable networks (Yu et al. 2019,
-arXiv:1812.08928). What is selected is a plain module with weights of its own.
+takes no longer on more tokens. Its gradient comes from the activations (`Heard`), so that a step which asks
+for that of the mixture alone computes none of the weights.
+
+Slices are the first units, as in slimmable networks (Yu et al. 2019, arXiv:1812.08928). What is selected is a
+plain module with weights of its own.
 """
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Protocol, TypeAlias, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from search_spaces.auxiliary import collect_loads, listening, report_load
 from search_spaces.errors import SearchSpaceError
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     Sizes = Mapping[str, int]
 
 M = TypeVar("M", bound=nn.Module)
+
+_NOTHING = 1e-20
 
 
 @runtime_checkable
@@ -175,3 +181,47 @@ def mask(widths: Sequence[int], shares: Tensor, whole: int) -> Tensor:
     """The mask of a mixture of widths: the sum of the shares of those beyond each unit. Shape (whole,)."""
     beyond = torch.arange(whole, device=shares.device)[:, None] < torch.tensor(widths, device=shares.device)
     return beyond.to(shares) @ shares
+
+
+def masked(linear: nn.Linear, widths: Sequence[int], shares: Tensor, each: int = 1) -> nn.Module:
+    """A linear layer under the mask of a mixture of widths; a unit of width is `each` inputs."""
+    whole = linear.in_features // each
+    if min(widths) == whole:
+        return linear
+    heard = Heard(mask(widths, shares, whole).repeat_interleave(each))
+    return nn.Sequential(heard, reweighted(linear, columns=lambda t: t * heard.mask))
+
+
+class Heard(nn.Module):
+    """The inputs of a layer whose weight is scaled by `mask`, which is constant there and learns here.
+
+    Where y = (w mask) x, the gradient of the mask is that of x times x over the mask, summed over all but
+    dimension `dim`, the inputs. The mask is kept from zero, where that is undefined, by less than rounding.
+    """
+
+    def __init__(self, mask: Tensor, dim: int = -1) -> None:
+        super().__init__()
+        self._learning = mask.clamp(min=_NOTHING)
+        self.mask = self._learning.detach()
+        self._dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = _Hearing.apply(x, self._learning, self._dim)  # type: ignore[no-untyped-call]
+        return y
+
+
+class _Hearing(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: Tensor, dim: int) -> Tensor:
+        ctx.save_for_backward(x, mask)
+        ctx.dim = dim
+        return x.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        x, mask = ctx.saved_tensors
+        if not ctx.needs_input_grad[1]:
+            return gradient, None, None
+        others = [d for d in range(x.dim()) if d != ctx.dim % x.dim()]
+        return gradient, (gradient * x).sum(others) / mask, None

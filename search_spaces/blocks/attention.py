@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.blocks.rotary import rotate
-from search_spaces.elastic import altered, mask, reweighted
+from search_spaces.elastic import altered, masked, reweighted
 from search_spaces.errors import SearchSpaceError
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class _Heads(nn.Module):
     def masked(self, sizes: Sequence[Sizes], shares: Tensor) -> Self:
         """Exact for heads alone. Key heads are mixed as weights are: each is the shares' mean of what it is
         in every part."""
+        out = masked(self.out, [s["heads"] for s in sizes], shares, each=self.head_width)
+        if all(self._step(s) == 1 for s in sizes):
+            return altered(self, out=out)
         mixing = self._mixing(sizes, shares)
 
         def rows(t: Tensor) -> Tensor:
@@ -67,8 +70,6 @@ class _Heads(nn.Module):
             mixed = (torch.tensordot(mixing, part, dims=1) for part in (key, value))
             return torch.cat((query, *mixed)).flatten(0, 1)
 
-        heard = mask([s["heads"] for s in sizes], shares, self.heads).repeat_interleave(self.head_width)
-        out = reweighted(self.out, columns=lambda t: t * heard)
         return altered(self, qkv=reweighted(self.qkv, rows=rows), out=out)
 
     def _mixing(self, sizes: Sequence[Sizes], shares: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from search_spaces.elastic import altered, mask, reweighted
+from search_spaces.elastic import altered, masked, reweighted
 from search_spaces.errors import SearchSpaceError
 
 if TYPE_CHECKING:
@@ -131,10 +131,8 @@ def _check(hidden: int) -> None:
         raise SearchSpaceError(f"a feed-forward block needs a positive hidden width, got {hidden}")
 
 
-def _masked(out: nn.Module, sizes: Sequence[Sizes], shares: Tensor) -> nn.Linear:
-    """The last layer, hearing of each hidden unit as much as the widths that have it weigh."""
-    heard = mask([s["hidden"] for s in sizes], shares, _dense(out).in_features)
-    return reweighted(_dense(out), columns=lambda t: t * heard)
+def _masked(out: nn.Module, sizes: Sequence[Sizes], shares: Tensor) -> nn.Module:
+    return masked(_dense(out), [s["hidden"] for s in sizes], shares)
 
 
 def _dense(layer: nn.Module) -> nn.Linear:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from search_spaces.blocks.conv_norm import ConvNorm, MakeActivation, depthwise, same_shape
-from search_spaces.elastic import altered, elastic, mask, reweighted
+from search_spaces.elastic import Heard, altered, elastic, mask, reweighted
 from search_spaces.errors import SearchSpaceError
 
 if TYPE_CHECKING:
@@ -150,10 +150,10 @@ class FusedMBConv(nn.Module):
         return altered(self, out=_masked(self.out, sizes, shares))
 
 
-def _masked(out: ConvNorm, sizes: Sequence[Sizes], shares: Tensor) -> ConvNorm:
+def _masked(out: ConvNorm, sizes: Sequence[Sizes], shares: Tensor) -> nn.Module:
     """The projection, hearing of each channel as much as the widths that have it weigh."""
-    heard = mask([s["hidden"] for s in sizes], shares, out.convolution.in_channels)
-    return out.with_inputs(lambda t: t * heard[:, None, None])
+    heard = Heard(mask([s["hidden"] for s in sizes], shares, out.convolution.in_channels), dim=1)
+    return nn.Sequential(heard, out.with_inputs(lambda t: t * heard.mask[:, None, None]))
 
 
 def _hidden(inputs: int, expansion: int) -> int:

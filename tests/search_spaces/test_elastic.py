@@ -218,7 +218,7 @@ def test_null_experts_stay_in_every_slice() -> None:
 def _flops(module: nn.Module, length: int) -> int:
     """Forward and backward, of matrix products with tokens: weights are small beside them."""
     with FlopCounterMode(display=False) as counter:
-        module(torch.randn(1, length, WIDTH)).sum().backward()
+        module(torch.randn(1, length, WIDTH, requires_grad=True)).sum().backward()
     return counter.get_total_flops()
 
 
@@ -233,6 +233,8 @@ def test_a_width_costs_that_width_and_eight_at_once_cost_the_widest(kind: type[M
     even = Mixture({"": {name: torch.tensor(0.125, requires_grad=True) for name in choice.options}})
     extra = 3 * 2 * 8 * 64  # the mask, made of eight shares
     assert 0 <= _flops(bind(choice, even), 500) - _flops(block, 500) <= extra
+    block.requires_grad_(False)
+    assert 0 <= _flops(bind(choice, even), 500) - _flops(block, 500) <= extra, "nor for the mixture alone"
 
 
 def test_a_frozen_block_has_frozen_slices() -> None:

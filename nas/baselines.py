@@ -4,6 +4,8 @@ everywhere, the largest."""
 from __future__ import annotations
 
 import itertools
+import math
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +16,15 @@ from nas.discretise import Scores
 from search_spaces import Architecture
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from hw_cost_models.cost import Cost
     from nas.bench import Benches
     from nas.budget import Budget
     from nas.cost_table import CostTable
+
+MOST_UNIFORM = 10_000
+"""Combinations of options that are gone through for the uniform architecture, of a second or so."""
 
 
 def random_architectures(
@@ -85,8 +90,13 @@ def _size(cost: Cost) -> tuple[float, float, float]:
 
 
 def _uniform(table: CostTable) -> Iterator[Architecture]:
+    """All that there are, or of too many for that, so many drawn at random: the same in every run."""
     groups = list(dict.fromkeys(table.choices.values()))
-    for combination in itertools.product(*groups):
+    combinations: Iterable[tuple[str, ...]] = itertools.product(*groups)
+    if math.prod(map(len, groups)) > MOST_UNIFORM:
+        draws = Random(0)
+        combinations = (tuple(map(draws.choice, groups)) for _ in range(MOST_UNIFORM))
+    for combination in combinations:
         option = dict(zip(groups, combination, strict=True))
         taken: dict[str, str] = {}
         for path, options in table.choices.items():

@@ -100,6 +100,16 @@ def test_the_uniform_architecture_by_brute_force(limit: float) -> None:
     assert (found["c0"], found["c2"]) == max(fitting, key=fitting.__getitem__)
 
 
+def test_of_too_many_some_are_drawn() -> None:
+    """Nine choices, no two alike, of ten options: a thousand million uniform architectures."""
+    kinds = [{f"{choice}{option}": 0.1 * (1 + option) for option in range(10)} for choice in "abcdefghi"]
+    table, budget = flat_table(*kinds), Budget(latency_ms=4.5)
+    found = uniform_architecture(table, budget)
+    assert found is not None
+    assert 4.4 < table.cost(found).latency_ms <= 4.5
+    assert uniform_architecture(table, budget) == found
+
+
 def test_the_fullest_limit_counts() -> None:
     """`big` uses 90 % of memory, `slow` 60 % of the time."""
     options = {

@@ -2,8 +2,9 @@
 
     python benchmarks/winners_and_references.py --out runs/winners [--seeds 3] [--preset quick] [--only TEXT]
 
-One space, `hybrid-lm`, on text and on in-context recall, under budgets that differ in device, threads and
-context. Each limit is a share of what the full LLaMA-like stack takes there. Winner, reference and the best
+`hybrid-lm` on text and on in-context recall, under budgets that differ in device, threads and context;
+`mobile-vision` on clothes and on digits. Each limit is a share of what the full LLaMA-like stack or
+EfficientNet-lite-like network takes there. Winner, reference and the best
 random architecture are trained in the same way. Printed and saved: the options of the winners, those on the
 front of quality and cost, and test figures as mean and standard deviation over the seeds. A run that is there
 already is not run again.
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING, Any
@@ -32,14 +34,17 @@ from nas.report.record import RunRecord
 from nas.settings import PRESETS
 from nas.terminal import Bar
 from search_spaces import ByteText, hybrid_lm
+from search_spaces.digits import digits
+from search_spaces.fashion_mnist import fashion_mnist
+from search_spaces.mobile_vision import mobile_vision
+from search_spaces.space import batch_multiple
 from search_spaces.synthetic import SyntheticTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from search_spaces import Task
+    from search_spaces import SearchSpace, Task
 
-SHARE = 0.6
 ROUNDS = 40
 COMPARED = ("winner", "reference", "best_random")
 
@@ -56,8 +61,18 @@ class Case:
     """The one that is limited."""
     threads: int | None = None
     task: Callable[[], Task] = ByteText
+    space: Callable[[], SearchSpace] = hybrid_lm
+    reference: str = "LLaMA-like"
+    share: float = 0.6
     effort: Mapping[str, Any] = field(default_factory=dict)
     """Where it differs from the preset's."""
+
+
+def clothes(share: float) -> Case:
+    return Case(
+        *("local", "latency_ms", Workload(1, 28), 1, fashion_mnist, mobile_vision, "EfficientNet-lite-like"),
+        share=share,
+    )
 
 
 CASES = {
@@ -69,27 +84,34 @@ CASES = {
     "here, recall": Case(
         *("local", "latency_ms", Workload(1, 512), 1, lambda: SyntheticTask("recall")), effort=RECALL
     ),
+    "here, clothes, a tight budget": clothes(0.35),
+    "here, clothes": clothes(0.7),
+    "here, digits": Case(
+        *("local", "latency_ms", Workload(1, 8), 1, digits),
+        *(partial(mobile_vision, resolution=8), "EfficientNet-lite-like"),
+    ),
 }
 
 
 def search(case: Case, seed: int, preset: str, out: Path) -> dict[str, Any]:
-    space, device = hybrid_lm(), load_device(case.device, threads=case.threads)
+    space, device = case.space(), load_device(case.device, threads=case.threads)
+    task = case.task()
     forward = case.workload if case.workload.kind == "forward" else Workload()
     if (out / "config.json").exists():
         with Bar(Console()) as bar:
-            return nas.resume(out, space, case.task(), progress=bar).summary
+            return nas.resume(out, space, task, progress=bar).summary
     table, _ = price_on(device, assembly_of(space, case.workload), "p50", ROUNDS, Silent())
-    limit = SHARE * table.cost(space.references["LLaMA-like"][-1]).latency_ms
+    limit = case.share * table.cost(space.references[case.reference][-1]).latency_ms
     with Bar(Console()) as bar:
         return nas.search(
-            *(space, case.task(), out),
+            *(space, task, out),
             budget=nas.Budget(**{case.metric: limit}),
             device=case.device,
             threads=case.threads,
             workload=forward,
             context=case.workload.length,
             preset=preset,
-            effort=replace(PRESETS[preset], **case.effort),
+            effort=replace(PRESETS[preset].scaled(batch_multiple(task)), **case.effort),
             seed=seed,
             progress=bar,
         ).summary
@@ -101,7 +123,7 @@ def on_front(run: Path) -> set[str]:
     Both are means over the places where the choice stands.
     """
     parts = {name: read_json(run / f"{name}.json") for name in ("result", "cost_table", "scores")}
-    record = RunRecord(**parts)
+    record = RunRecord(parts["result"], {}, parts["cost_table"], [], parts["scores"])
     found = set()
     for group in groups(record):
         costs, quality = limited(record)[0].costs(group), qualities(record, group)

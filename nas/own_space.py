@@ -49,7 +49,7 @@ def space_and_task(name: str, data: str | None, length: int | None) -> tuple[Sea
             f"{name} returns a space and no task: give --data, or return (space, task), where a task is a "
             "search_spaces.DatasetTask or anything with the methods of search_spaces.Task"
         )
-    return space, catalogue.language_task(data, length)
+    return space, catalogue.task_named(data, length)
 
 
 def length_of(task: Task, length: int | None) -> int | None:

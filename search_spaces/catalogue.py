@@ -5,84 +5,84 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+from search_spaces.data_kinds import NAMES, Kind, images, kind_of, sequences
 from search_spaces.encoder import encoder
 from search_spaces.errors import DataError, SearchSpaceError
 from search_spaces.hybrid_lm import hybrid_lm
 from search_spaces.labelled_text import LabelledText
 from search_spaces.space import Task
-from search_spaces.synthetic import KINDS, SyntheticTask
+from search_spaces.synthetic import SyntheticTask
 from search_spaces.text import ByteText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from search_spaces.sequences import LabelledSequences
     from search_spaces.space import SearchSpace
 
 
-class SequenceTask(Task, Protocol):
-    """A task on sequences of one length."""
+class SizedTask(Task, Protocol):
+    """A task on inputs of one length: tokens of a sequence, or pixels of the side of an image."""
 
     length: int
 
 
-AnyTask = TypeVar("AnyTask", bound=SequenceTask)
+AnyTask = TypeVar("AnyTask", bound=SizedTask)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A space, and how it comes by a task that fits it.
+class Entry(Generic[AnyTask]):
+    """A space, and what it can learn.
 
-    `alone` builds the space, to be priced. `with_task(data, length)` builds it for a task: `data` is the
-    name of a generated one or a path, None for the data at hand everywhere; `length` None for the task's own.
+    `alone` builds it to be priced, `fitting(task)` for a task. `at_hand(length)` is the task where no data is
+    named, `takes` are those by the kind of what is: `(data, length)`, a name or a path. A `length` of None is
+    the task's own.
     """
 
     alone: Callable[[], SearchSpace]
-    with_task: Callable[[str | None, int | None], tuple[SearchSpace, SequenceTask]]
+    fitting: Callable[[AnyTask], SearchSpace]
+    at_hand: Callable[[int | None], AnyTask]
+    takes: Mapping[Kind, Callable[[str, int | None], AnyTask]]
 
 
-def language_task(data: str | None, length: int | None) -> SequenceTask:
-    """Of a language model: a generated task by name, or text by its path.
-
-    Raises DataError for what is neither, and for text that cannot be learnt.
-    """
-    if data is None:
-        return _of_length(ByteText, length)
-    if data in KINDS:
-        return _of_length(partial(SyntheticTask, data), length)
-    if not Path(data).exists():
-        raise DataError(f"{data}: no such file or folder, and the generated tasks are {', '.join(KINDS)}")
-    return _of_length(partial(ByteText, Path(data)), length)
+def generated(data: str, length: int | None) -> SyntheticTask:
+    """By its name."""
+    return _of_length(partial(SyntheticTask, data), length)
 
 
-def labelled_task(data: str | None, length: int | None) -> LabelledText:
-    """Of a classifier of texts: a folder with a sub-folder for each class.
-
-    Raises DataError for the name of a generated task, and for text that cannot be learnt.
-    """
-    if data is None:
-        return _of_length(LabelledText, length)
-    if data in KINDS:
-        raise DataError(
-            f"{data} is generated for language models, and a classifier of texts takes a folder with a "
-            f"sub-folder for each class: ./{data} is one of that name"
-        )
-    return _of_length(partial(LabelledText, Path(data)), length)
+def text(data: str | None, length: int | None) -> ByteText:
+    """At a path, or the standard library's. Raises DataError for what cannot be learnt."""
+    return _of_length(partial(ByteText, Path(data) if data else None), length)
 
 
-def _encoder(data: str | None, length: int | None) -> tuple[SearchSpace, SequenceTask]:
-    task = labelled_task(data, length)
-    return encoder(classes=task.classes), task
+def labelled_text(data: str | None, length: int | None) -> LabelledText:
+    """At a path, or the standard library's. Raises DataError for what cannot be learnt."""
+    return _of_length(partial(LabelledText, Path(data) if data else None), length)
 
 
 def _of_length(task: Callable[..., AnyTask], length: int | None) -> AnyTask:
     return task() if length is None else task(length=length)
 
 
-SPACES: Mapping[str, Entry] = {
-    "hybrid-lm": Entry(hybrid_lm, lambda data, length: (hybrid_lm(), language_task(data, length))),
-    "encoder": Entry(encoder, _encoder),
+def _encoder(task: LabelledText | LabelledSequences) -> SearchSpace:
+    return encoder(classes=task.classes)
+
+
+SPACES: Mapping[str, Entry[Any]] = {
+    "hybrid-lm": Entry(
+        alone=hybrid_lm,
+        fitting=lambda task: hybrid_lm(),
+        at_hand=partial(text, None),
+        takes={Kind.TEXT: text, Kind.GENERATED: generated},
+    ),
+    "encoder": Entry(
+        alone=encoder,
+        fitting=_encoder,
+        at_hand=partial(labelled_text, None),
+        takes={Kind.TEXT: labelled_text, Kind.SEQUENCES: sequences},
+    ),
 }
 
 
@@ -91,17 +91,46 @@ def space_named(name: str) -> SearchSpace:
     return _entry(name).alone()
 
 
-def space_and_task(name: str, data: str | None, length: int | None) -> tuple[SearchSpace, SequenceTask]:
-    """The space and what it is to learn. Raises as `space_named` does, and DataError for the data."""
-    return _entry(name).with_task(data, length)
+def space_and_task(name: str, data: str | None, length: int | None) -> tuple[SearchSpace, SizedTask]:
+    """The space and what it is to learn.
+
+    Raises as `space_named` does, and DataError for data that cannot be learnt, or not by this space.
+    """
+    entry = _entry(name)
+    task = entry.at_hand(length) if data is None else _task(name, entry, data)(data, length)
+    return entry.fitting(task), task
+
+
+def task_named(data: str, length: int | None) -> SizedTask:
+    """Of a space that is not of the catalogue: any kind of data, text being for a language model."""
+    takes: Mapping[Kind, Callable[[str, int | None], SizedTask]] = {
+        Kind.TEXT: text,
+        Kind.GENERATED: generated,
+        Kind.IMAGES: images,
+        Kind.SEQUENCES: sequences,
+    }
+    return takes[kind_of(data)](data, length)
 
 
 def lasting(data: str | None) -> str | None:
     """The same data, named so that it is found from any folder: a path becomes absolute."""
-    return data if data is None or data in KINDS else str(Path(data).resolve())
+    return data if data is None or data in NAMES else str(Path(data).resolve())
 
 
-def _entry(name: str) -> Entry:
+def _task(name: str, entry: Entry[Any], data: str) -> Callable[[str, int | None], Any]:
+    """How the space learns data of that kind; DataError, with those that do, where it does not."""
+    kind = kind_of(data)
+    if kind in entry.takes:
+        return entry.takes[kind]
+    others = " or ".join(f"--space {other}" for other, entry in SPACES.items() if kind in entry.takes)
+    apart = f"; ./{data} is what lies at that path" if data in NAMES and Path(data).exists() else ""
+    raise DataError(
+        f"{data} is taken for {kind.value}, and {name} learns {' or '.join(k.value for k in entry.takes)}: "
+        f"for {kind.value} take {others}{apart}"
+    )
+
+
+def _entry(name: str) -> Entry[Any]:
     if name not in SPACES:
         raise SearchSpaceError(f"no space {name!r}; the spaces are {', '.join(SPACES)}")
     return SPACES[name]

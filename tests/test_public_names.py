@@ -18,10 +18,11 @@ NAMES = {
         InfeasibleBudgetError NasError PRESETS Problem Result Scores Supernet VerificationError resume search
     """,
     "search_spaces": """
-        Architecture ByteText Choice CountsErrors DataError DatasetTask Decoder Elastic LabelledText
-        MeasuresOutputs Mixture ModuleAdapter Prefill SearchSpace SearchSpaceError Slice State Stateful
-        SyntheticTask Task UnboundChoiceError bind
-        capture_inputs check choices encoder finalised hybrid_lm parents select substitute
+        Architecture Augmentation ByteText Choice CountsErrors DataError DatasetTask Decoder Elastic
+        Examples LabelledImages LabelledSequences LabelledText MeasuresOutputs Mixture ModuleAdapter
+        Prefill SearchSpace SearchSpaceError Slice State Stateful SyntheticTask Task UnboundChoiceError
+        bind capture_inputs check choices digits encoder fashion_mnist finalised hybrid_lm parents
+        select substitute
     """,
     "hw_cost_models": """
         Adapted Adapter Cost CostModel DamagedFileError Device DeviceError Energy EnergyMeter Figure

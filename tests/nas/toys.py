@@ -146,7 +146,7 @@ class ToyTask:
         return loss / 2
 
 
-TOY = Entry(toy_space, lambda data, length: (toy_space(), ToyTask()))
+TOY = Entry(toy_space, lambda task: toy_space(), lambda length: ToyTask(), {})
 """As a command line would name them."""
 
 

@@ -16,15 +16,12 @@ from search_spaces import (
     bind,
     choices,
 )
-from search_spaces.catalogue import (
-    SPACES,
-    labelled_task,
-    language_task,
-    lasting,
-    space_and_task,
-    space_named,
-)
+from search_spaces.catalogue import SPACES, lasting, space_and_task, space_named, task_named
+from search_spaces.data_kinds import NAMES
+from search_spaces.images import LabelledImages
+from search_spaces.sequences import LabelledSequences
 from search_spaces.synthetic import KINDS
+from tests.search_spaces.test_data_kinds import arrays
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -44,20 +41,24 @@ def test_a_name_comes_first_and_a_path_can_be_told_apart(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path(kind).write_text("text " * 2000)
-    named, path = language_task(kind, None), language_task(f"./{kind}", None)
+    (_, named), (_, path) = (space_and_task("hybrid-lm", data, None) for data in (kind, f"./{kind}"))
     assert isinstance(named, SyntheticTask)
     assert isinstance(path, ByteText)
     assert (named.name, named.length) == (kind, 512)
     assert (path.name, path.length) == (kind, 256)
-    assert [language_task(data, 33).length for data in (kind, f"./{kind}", None)] == [33] * 3
+    lengths = [space_and_task("hybrid-lm", data, 33)[1].length for data in (kind, f"./{kind}", None)]
+    assert lengths == [33] * 3
     assert (lasting(kind), lasting(f"./{kind}"), lasting(None)) == (kind, str(tmp_path / kind), None)
 
 
-def test_data_that_is_neither() -> None:
-    with pytest.raises(
-        DataError, match="sorting: no such file or folder, and the generated tasks are recall"
-    ):
-        language_task("sorting", None)
+def test_names_last() -> None:
+    assert [lasting(name) for name in NAMES] == list(NAMES)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_data_that_is_neither(name: str) -> None:
+    with pytest.raises(DataError, match="sorting: no such file or folder, and the names are recall"):
+        space_and_task(name, "sorting", None)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -77,10 +78,43 @@ def test_an_encoder_has_as_many_outputs_as_its_task_has_classes(tmp_path: Path) 
     space, task = space_and_task("encoder", str(tmp_path), 32)
     assert isinstance(task, LabelledText)
     assert space.network.head.linear.out_features == task.classes == 3
-    assert labelled_task(None, None).length == 512
+    assert space_and_task("encoder", None, None)[1].length == 512
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_generated_task_is_none_for_an_encoder(kind: str) -> None:
-    with pytest.raises(DataError, match=f"{kind} is generated for language models.* ./{kind} is one of that"):
-        space_and_task("encoder", kind, None)
+def test_an_encoder_learns_sequences(tmp_path: Path) -> None:
+    space, task = space_and_task("encoder", str(arrays(tmp_path / "mine.npz", 12)), None)
+    assert isinstance(task, LabelledSequences)
+    assert (space.network.head.linear.out_features, task.length) == (3, 12)
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "said"),
+    [
+        ("hybrid-lm", "fashion-mnist", "images, and hybrid-lm learns text or a generated task"),
+        ("hybrid-lm", "mine.npz", "sequences of tokens with labels, .* take --space encoder"),
+        ("encoder", "recall", "a generated task, .* text or sequences of tokens.* take --space hybrid-lm$"),
+        ("encoder", "copying", "a generated task, .* --space hybrid-lm; ./copying is what lies at that path"),
+    ],
+)
+def test_data_of_the_wrong_kind(
+    name: str, data: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arrays(Path("mine.npz"), 7)
+    Path("copying").mkdir()
+    with pytest.raises(DataError, match=f"^{data} is taken for {said}") as caught:
+        space_and_task(name, data, None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_space_of_ones_own_takes_any_kind_of_data(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("text " * 2000)
+    for data, kind, length in (
+        ("recall", SyntheticTask, 64),
+        ("digits", LabelledImages, 12),
+        (str(tmp_path / "a.txt"), ByteText, 32),
+        (str(arrays(tmp_path / "mine.npz", 7)), LabelledSequences, 7),
+    ):
+        task = task_named(data, length)
+        assert isinstance(task, kind)
+        assert task.length == length

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         NasError,
         VerificationError,
     )
+    from nas.pricing import price
     from nas.settings import PRESETS, Effort
     from nas.start import Result, resume, search
     from nas.supernet import Supernet
@@ -46,6 +47,7 @@ _HOME = {
     "Scores": "discretise",
     "Supernet": "supernet",
     "VerificationError": "errors",
+    "price": "pricing",
     "resume": "start",
     "search": "start",
 }
@@ -67,6 +69,7 @@ __all__ = [
     "Scores",
     "Supernet",
     "VerificationError",
+    "price",
     "resume",
     "search",
 ]

@@ -20,6 +20,7 @@ from torch import nn
 
 from hw_cost_models.cache import cache_folder
 from hw_cost_models.cost import Cost
+from hw_cost_models.device import load_device
 from hw_cost_models.errors import HardwareCostError
 from hw_cost_models.export_cache import ExportCache
 from hw_cost_models.kit.latency_file import KitModel, read_latency
@@ -31,8 +32,10 @@ from nas.assembly import Assembly
 from nas.bench import Bench
 from nas.calibration import Calibration, LatencyFit, Lift, PeakFit
 from nas.cost_table import CostTable
+from nas.progress import Silent
 from nas.progress import rounds as each_round
 from nas.sampling import FairSampler
+from nas.workloads import workload_of
 from search_spaces import Architecture, SearchSpaceError
 from search_spaces.trial import try_space
 
@@ -62,6 +65,23 @@ def assembly_of(space: SearchSpace, workload: Workload) -> Assembly:
     try_space(space, workload.batch, workload.length)
     exports = ExportCache(cache_folder(), space.dynamic)
     return Assembly(space, workload, exports)
+
+
+def price(
+    space: SearchSpace,
+    *,
+    device: str = "local",
+    threads: int | None = None,
+    workload: Workload | None = None,
+    statistic: Statistic = "p50",
+    rounds: int = 40,
+) -> CostTable:
+    """What every option of a space costs, without any training; `workload` unless given is the space's own.
+
+    Raises SearchSpaceError for a space that cannot be searched, DeviceError for a device that is not known.
+    """
+    assembly = assembly_of(space, workload or workload_of(space))
+    return price_on(load_device(device, threads=threads), assembly, statistic, rounds, Silent())[0]
 
 
 def price_on(

@@ -26,6 +26,7 @@ from nas.options import (
     MemoryLimit,
     ParametersLimit,
     PlaceOption,
+    PrecisionOption,
     PrefillLimit,
     Preset,
     ProviderOption,
@@ -81,6 +82,7 @@ def search(
             rich_help_panel="What",
         ),
     ] = None,
+    precision: PrecisionOption = None,
     place: PlaceOption = None,
     latency_ms: LatencyLimit = None,
     prefill_ms: PrefillLimit = None,
@@ -135,6 +137,7 @@ def search(
     from nas.terminal import show_place
     from nas.workloads import workload_of
     from search_spaces.catalogue import lasting
+    from search_spaces.precision import with_precisions
 
     budget = nas.Budget(
         latency_ms=latency_ms,
@@ -157,6 +160,8 @@ def search(
         raise typer.BadParameter(f"{target} beside --space {space}: which of the two?")
     name = target or space
     built, task = own_space.space_and_task(name, data, length)
+    precisions = tuple(precision.split(",")) if precision is not None else ()
+    built = with_precisions(built, precisions) if precision is not None else built
     path = out or _next_run()
     with bar() as shown:
         result = nas.search(
@@ -177,6 +182,7 @@ def search(
             seed=seed,
             data=lasting(data),
             origin=name if own_space.is_own(name) else None,
+            precisions=precisions,
             progress=shown,
         )
     close(result.summary, result.path)

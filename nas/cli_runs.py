@@ -29,10 +29,13 @@ def open_run(path: Path) -> Run:
 
 def space_and_task(run: Run) -> tuple[SearchSpace, Task]:
     from nas import own_space
+    from search_spaces.precision import with_precisions
 
     config = run.config
     name = config.get("origin") or config["space"]
-    return own_space.space_and_task(name, config["data"], config["workload"]["length"])
+    space, task = own_space.space_and_task(name, config["data"], config["workload"]["length"])
+    precisions = config.get("precisions")
+    return (with_precisions(space, precisions) if precisions else space), task
 
 
 @contextmanager

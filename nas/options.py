@@ -60,6 +60,16 @@ SpaceOption = Annotated[
         rich_help_panel="What",
     ),
 ]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precision",
+        metavar="LIST",
+        help="Let every block choose its precision, as in [bold]fp32,int8,int4[/]: int8 by QDQ, int4 by "
+        "MatMulNBits. Fewer bits are fewer bytes, and faster only where the measured table says so.",
+        rich_help_panel="What",
+    ),
+]
 LOCAL = "local"
 _BUDGET = "Budget (limits hold together)"
 DEVICE = typer.Option(

@@ -36,6 +36,8 @@ class Outcome:
     baselines: Mapping[str, Any]
     losses: Mapping[str, Mapping[str, float]]
     """Of each trained network."""
+    precisions: Mapping[str, Mapping[str, float]]
+    """Of each trained network, its metric on test data by precision; empty where there is no choice of it."""
     parity: Mapping[str, Any]
     verification: Verification | None
     """None for a device that is not here."""
@@ -68,6 +70,7 @@ class Outcome:
             "verification": found.to_dict() if found else None,
             "quality": {"shared_loss": best.shared_loss, **self.losses["winner"]},
             "baselines": {"random": self.baselines["random"], **rivals},
+            **({"precision": self.precisions} if self.precisions else {}),
             "winner_source": best.source,
             "candidates": [candidate.to_dict() for candidate in self.selection.ranked],
             "corrections": [correction.to_dict() for correction in self.selection.table.corrections],

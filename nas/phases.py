@@ -19,6 +19,7 @@ from nas.evaluate import error_rate, evaluate, metric, shared_loss, shared_losse
 from nas.export import export_winner
 from nas.outcome import Outcome
 from nas.pricing import assembly_of, price_on
+from nas.quantised import in_precisions
 from nas.run import Run, generator, pack_tensors
 from nas.sampling import FairSampler
 from nas.scores import FittedScores, fit_scores
@@ -26,6 +27,7 @@ from nas.supernet import Supernet
 from nas.train import Trained, Training, train, tuned_loss
 from nas.verify import PROCESSES, Verification, verify_all
 from search_spaces import Architecture, CountsErrors, SearchSpace, Task, finalised, select
+from search_spaces.quantised import is_quantised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +70,8 @@ class Phases:
         trained = self.train_and_test(supernet.network, selection.best, baselines)
         parity, verification = self.export_and_verify(trained["winner"], budget)
         losses = {name: one.losses for name, one in trained.items()}
-        outcome = Outcome(budget, scores, selection, baselines, losses, parity, verification)
+        precisions = {name: one.precisions for name, one in trained.items() if one.precisions}
+        outcome = Outcome(budget, scores, selection, baselines, losses, precisions, parity, verification)
         self.write(outcome, trained["winner"].network)
 
     def write(self, outcome: Outcome, winner: nn.Module) -> None:
@@ -201,7 +204,7 @@ class Phases:
                 plain = select(network, architecture)
                 train(plain, self.task, training, self.run, name, self.progress)
                 losses = self.run.once(f"trained-{name}.json", partial(self._final_losses, plain))
-                trained[name] = Trained(plain, losses)
+                trained[name] = Trained(plain, losses, self._in_precisions(plain, name))
         return trained
 
     def _final_losses(self, network: nn.Module) -> dict[str, float]:
@@ -213,6 +216,13 @@ class Phases:
         if isinstance(self.task, CountsErrors):
             judged["test_error"] = error_rate(network, self.task, test)
         return judged
+
+    def _in_precisions(self, network: nn.Module, name: str) -> dict[str, float]:
+        """Before and after integers, where the space offers them."""
+        if not is_quantised(self.space.network):
+            return {}
+        test = self._batches("test", FINAL_BATCHES)
+        return self.run.once(f"precisions-{name}.json", partial(in_precisions, network, self.task, test))
 
     # ----------------------------------------------------------------------- 6 export, verify
 

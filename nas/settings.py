@@ -145,6 +145,8 @@ class Settings:
     training_threads: int
     origin: str | None = None
     """Of a person's own space: the `module:function` that returns it."""
+    precisions: tuple[str, ...] = ()
+    """What every option was given a choice of, on the command line."""
 
     def profile(self) -> Device:
         """The device as it was asked for."""
@@ -167,5 +169,6 @@ class Settings:
                 "workload": Workload(**data["workload"]),
                 "budget": None if data["budget"] is None else Budget(**data["budget"]),
                 "effort": Effort(**data["effort"]),
+                "precisions": tuple(data.get("precisions", ())),
             }
         )

@@ -26,6 +26,8 @@ from search_spaces.space import batch_multiple
 from search_spaces.trial import try_space, try_task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hw_cost_models.cost import Workload
     from nas.budget import Budget, Statistic
 
@@ -68,14 +70,15 @@ def search(
     seed: int = 0,
     data: str | None = None,
     origin: str | None = None,
+    precisions: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Result:
     """Searches `space` under `budget` (default: half of the dearest architecture's latency) into `out`.
 
     `workload` is the forward that `latency_ms` and `memory_mb` are of; `prefill_ms`, `decode_ms` and
     `state_mb` are those of a context of that many tokens. `effort` overrides the preset. `data` and
-    `origin`, the `module:function` that returns the space, are only stored, so that the command line can
-    resume.
+    `origin`, the `module:function` that returns the space, and the `precisions` that it was given are only
+    stored, so that the command line can resume.
 
     Raises BadInputError for values that cannot be used or an `out` that is not empty, SearchSpaceError for a
     space that does not run or a task that does not fit it, InfeasibleBudgetError before any training when
@@ -106,6 +109,7 @@ def search(
         seed=seed,
         training_threads=torch.get_num_threads(),
         origin=origin,
+        precisions=tuple(precisions),
     )
     try_space(space, settings.workload.batch, settings.workload.length)
     try_task(space, task)

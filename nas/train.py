@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import torch
@@ -38,6 +38,8 @@ class Training:
 class Trained:
     network: nn.Module
     losses: dict[str, float]
+    precisions: dict[str, float] = field(default_factory=dict)
+    """Where the space has a choice of precision: the metric on test data in each of them."""
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:

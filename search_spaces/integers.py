@@ -53,6 +53,7 @@ class Int8Linear(_Product):
     ) -> None:
         """`weight` (outputs, inputs) is what the integers stand for."""
         super().__init__(bias, held)
+        self.out_features, self.in_features = weight.shape
         self.integers = nn.Buffer((weight / scale[:, None]).round().to(torch.int8).t().contiguous())
         self.scale, self.zeros = nn.Buffer(scale), nn.Buffer(torch.zeros_like(scale, dtype=torch.int8))
         self.input_scale, self.input_zero = (nn.Buffer(number) for number in _of_inputs(inputs))
@@ -118,28 +119,34 @@ class Int4Linear(_Product):
         """`blocks` (outputs · blocks, BLOCK) is what the integers stand for, with the numbers of each block;
         `sizes` are (outputs, inputs), of which the last block may hold fewer."""
         super().__init__(bias, held)
-        self.outputs, self.inputs = sizes
+        self.out_features, self.in_features = sizes
         scale, zero = numbers
         integers = (blocks / scale[:, None] + zero[:, None]).round().to(torch.uint8)
-        self.packed = nn.Buffer(_packed(integers.view(self.outputs, -1, BLOCK)))
-        self.scale = nn.Buffer(scale.view(self.outputs, -1))
-        self.zeros = nn.Buffer(_packed(zero.to(torch.uint8).view(self.outputs, -1)))
+        self.packed = nn.Buffer(_packed(integers.view(self.out_features, -1, BLOCK)))
+        self.scale = nn.Buffer(scale.view(self.out_features, -1))
+        self.zeros = nn.Buffer(_packed(zero.to(torch.uint8).view(self.out_features, -1)))
 
     @property
     def weight(self) -> Tensor:
         """What the integers stand for, (outputs, inputs)."""
         integers, zeros = _unpacked(self.packed), _unpacked(self.zeros)[:, : self.scale.shape[1], None]
-        return ((integers - zeros) * self.scale[..., None]).flatten(1)[:, : self.inputs]
+        return ((integers - zeros) * self.scale[..., None]).flatten(1)[:, : self.in_features]
 
     def forward(self, x: Tensor) -> Tensor:
         if not torch.compiler.is_exporting():
             return F.linear(eight_bit_blocks(x), self.weight, self.bias)
-        sizes = {"K": self.inputs, "N": self.outputs, "bits": 4, "block_size": BLOCK, "accuracy_level": 4}
+        sizes = {
+            "K": self.in_features,
+            "N": self.out_features,
+            "bits": 4,
+            "block_size": BLOCK,
+            "accuracy_level": 4,
+        }
         y = _onnx(
             "com.microsoft::MatMulNBits",
             (x, self.packed, self.scale.flatten(), self.zeros.flatten()),
             torch.float32,
-            (*x.shape[:-1], self.outputs),
+            (*x.shape[:-1], self.out_features),
             sizes,
         )
         return y if self.bias is None else y + self.bias

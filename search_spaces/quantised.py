@@ -72,26 +72,70 @@ class EightBits(nn.Module):
         )
 
 
-class Int8AwareLinear(nn.Module):
-    """A linear layer as it will be in eight bits. (..., inputs) -> (..., outputs). `layer` stays shared."""
+class _Aware(nn.Module):
+    """A linear layer as it will ship. (..., inputs) -> (..., outputs). `layer` stays shared.
 
-    def __init__(self, layer: nn.Linear | SparseLinear, inputs: EightBits) -> None:
+    Whoever asks for sizes, bias or weight as of any linear layer gets them, the weight rounded.
+    """
+
+    def __init__(self, layer: nn.Linear | SparseLinear) -> None:
         super().__init__()
         self.layer = layer
+        self.out_features, self.in_features = layer.weight.shape
+
+    @property
+    def dense(self) -> Tensor:
+        """What is rounded: the weight in floats, with its zeros where it is sparse."""
+        return self.layer.sparse_weight() if isinstance(self.layer, SparseLinear) else self.layer.weight
+
+    @property
+    def bias(self) -> nn.Parameter | None:
+        return self.layer.bias if isinstance(self.layer, nn.Linear) else None
+
+    @property
+    def held(self) -> int:
+        """Weights that are stored when zeros are not."""
+        layer = self.layer
+        return layer.nonzero_parameters() if isinstance(layer, SparseLinear) else layer.weight.numel()
+
+
+class Int8AwareLinear(_Aware):
+    """In eight bits."""
+
+    def __init__(self, layer: nn.Linear | SparseLinear, inputs: EightBits) -> None:
+        super().__init__(layer)
         self.inputs = inputs
 
     @property
     def weight(self) -> Tensor:
-        return _eight_bit_weight(_weight(self.layer))[0]
+        return _eight_bit_weight(self.dense)[0]
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(self.inputs(x), self.weight, _bias(self.layer))
+        return F.linear(self.inputs(x), self.weight, self.bias)
 
     def finalised(self) -> Int8Linear:
         """The integers."""
         with torch.no_grad():
-            weight, scale = _eight_bit_weight(_weight(self.layer))
-        return Int8Linear(weight, scale, self.inputs.numbers, _bias(self.layer), _held(self.layer))
+            weight, scale = _eight_bit_weight(self.dense)
+        return Int8Linear(weight, scale, self.inputs.numbers, self.bias, self.held)
+
+
+class Int4AwareLinear(_Aware):
+    """In four bits."""
+
+    @property
+    def weight(self) -> Tensor:
+        blocks, _ = _four_bit_blocks(self.dense)
+        return blocks.reshape(self.out_features, -1)[:, : self.in_features]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(eight_bit_blocks(x), self.weight, self.bias)
+
+    def finalised(self) -> Int4Linear:
+        """The integers."""
+        with torch.no_grad():
+            blocks, numbers = _four_bit_blocks(self.dense)
+        return Int4Linear(blocks, numbers, (self.out_features, self.in_features), self.bias, self.held)
 
 
 class Int8AwareConvolution(nn.Module):
@@ -116,30 +160,6 @@ class Int8AwareConvolution(nn.Module):
         with torch.no_grad():
             weight, scale = _eight_bit_weight(self.layer.weight)
         return Int8Convolution(self.layer, weight, scale, self.inputs.numbers, self.outputs.numbers)
-
-
-class Int4AwareLinear(nn.Module):
-    """A linear layer as it will be in four bits. (..., inputs) -> (..., outputs). `layer` stays shared."""
-
-    def __init__(self, layer: nn.Linear | SparseLinear) -> None:
-        super().__init__()
-        self.layer = layer
-
-    @property
-    def weight(self) -> Tensor:
-        dense = _weight(self.layer)
-        return _four_bit_blocks(dense)[0].reshape(len(dense), -1)[:, : dense.shape[1]]
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.linear(eight_bit_blocks(x), self.weight, _bias(self.layer))
-
-    def finalised(self) -> Int4Linear:
-        """The integers."""
-        with torch.no_grad():
-            dense = _weight(self.layer)
-            blocks, numbers = _four_bit_blocks(dense)
-        outputs, inputs = dense.shape
-        return Int4Linear(blocks, numbers, (outputs, inputs), _bias(self.layer), _held(self.layer))
 
 
 class Part(nn.Module):
@@ -228,18 +248,6 @@ def _aware(module: nn.Module, precision: str, eight_bits: Callable[[str], EightB
     if isinstance(module, nn.Conv1d | nn.Conv2d) and precision == "int8":
         return Int8AwareConvolution(module, eight_bits("inputs"), eight_bits("outputs"))
     return None
-
-
-def _weight(layer: nn.Linear | SparseLinear) -> Tensor:
-    return layer.sparse_weight() if isinstance(layer, SparseLinear) else layer.weight
-
-
-def _bias(layer: nn.Linear | SparseLinear) -> nn.Parameter | None:
-    return layer.bias if isinstance(layer, nn.Linear) else None
-
-
-def _held(layer: nn.Linear | SparseLinear) -> int:
-    return layer.nonzero_parameters() if isinstance(layer, SparseLinear) else layer.weight.numel()
 
 
 def _eight_bit_weight(weight: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from search_spaces import finalised
-from search_spaces.blocks import Attention, LatentAttention, MixtureOfExperts, PreNorm, SparseLinear, SwiGLU
+from search_spaces.blocks import (
+    Attention,
+    LatentAttention,
+    LinearAttention,
+    MixtureOfExperts,
+    PreNorm,
+    SparseLinear,
+    SwiGLU,
+)
 from search_spaces.elastic import Sliced
 from search_spaces.integers import Int4Linear, Int8Linear
 from search_spaces.quantised import EightBits, Part, in_floats, is_quantised, quantised
@@ -31,6 +39,7 @@ def _blocks() -> dict[str, nn.Module]:
             "swiglu": PreNorm(WIDTH, SwiGLU(WIDTH, 2 * WIDTH)),
             "sparse": PreNorm(WIDTH, SwiGLU(WIDTH, 2 * WIDTH, SparseLinear)),
             "experts": PreNorm(WIDTH, MixtureOfExperts(WIDTH, WIDTH, experts=4, active=2)),
+            "linear_attention": PreNorm(WIDTH, LinearAttention(WIDTH, 2)),
             "latent": PreNorm(WIDTH, LatentAttention(WIDTH, 2, rank=WIDTH, rotary_width=8)),
         }
 

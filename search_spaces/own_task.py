@@ -53,6 +53,8 @@ class DatasetTask:
     the last dimension of outputs or, as in `torch.nn.functional.cross_entropy`, the second; else the mean
     squared difference.
 
+    A batch has `batch_multiple` times the examples that presets count, which are texts: 16 for small images.
+
     Raises DataError for a split that cannot be drawn from by index, is empty, or holds no such examples.
     """
 
@@ -67,8 +69,9 @@ class DatasetTask:
         metric_name: str = "loss",
         distillation: Measure | None = None,
         name: str = "own",
+        batch_multiple: int = 1,
     ) -> None:
-        self.name, self.metric_name = name, metric_name
+        self.name, self.metric_name, self.batch_multiple = name, metric_name, batch_multiple
         self._loss, self._metric = loss, metric or loss
         self._distillation = distillation
         self._splits: dict[Split, _Examples] = {

@@ -160,7 +160,7 @@ def search(
         raise typer.BadParameter(f"{target} beside --space {space}: which of the two?")
     name = target or space
     built, task = own_space.space_and_task(name, data, length)
-    precisions = tuple(precision.split(",")) if precision is not None else ()
+    precisions = tuple(name.strip() for name in precision.split(",")) if precision is not None else ()
     built = with_precisions(built, precisions) if precision is not None else built
     path = out or _next_run()
     with bar() as shown:

@@ -9,9 +9,10 @@ from statistics import mean
 from typing import TYPE_CHECKING
 
 from nas.budget import METRICS, Metric, metric
+from search_spaces.quantised import PRECISIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from nas.report.record import Json, RunRecord
 
@@ -67,15 +68,32 @@ class Figure:
         return self._mean(group, "flops")
 
     def _mean(self, group: Group, key: str) -> Costs:
+        """With what is nested in an option, at the first of its options."""
+        places = [path for path in group.paths if path in self._choices]
+        return {o: mean(self._whole(path, o, key) for path in places) for o in group.options if places}
+
+    @property
+    def _choices(self) -> Json:
+        return self.table.get("choices") or {}
+
+    def _whole(self, path: str, option: str, key: str) -> float:
         """A cost that a table does not name is zero, as energy is where the device tells none."""
-        choices = self.table.get("choices") or {}
-        places = [choices[path] for path in group.paths if path in choices]
-        return {o: mean(place[o].get(key) or 0.0 for place in places) for o in group.options if places}
+        nesting = self.table.get("nesting") or {}
+        inner = [p for p, outer in nesting.items() if outer and tuple(outer) == (path, option)]
+        own = self._choices[path][option].get(key) or 0.0
+        inside = [self._whole(p, next(iter(self._choices[p])), key) for p in inner]
+        return max([own, *inside]) if key == "peak_activation_mb" else own + sum(inside)
+
+
+def is_precision(options: Iterable[str]) -> bool:
+    """Whether a choice is one of precision: such have a section of their own."""
+    return set(options) <= set(PRECISIONS)
 
 
 def groups(run: RunRecord) -> list[Group]:
+    """Of all choices but those of precision."""
     found: dict[tuple[str, ...], list[str]] = {}
-    for path in run.ordered(list(run.choices)):
+    for path in run.ordered([path for path, options in run.choices.items() if not is_precision(options)]):
         found.setdefault(tuple(run.choices[path]), []).append(path)
     return [Group(options, tuple(paths)) for options, paths in found.items()]
 

@@ -16,6 +16,7 @@ from nas.report.markup import Html, escape, join
 from nas.report.palette import option_colours
 from nas.report.plane import plane
 from nas.report.plot import DRAW, library
+from nas.report.precision import precision
 from nas.report.probabilities import probabilities
 from nas.report.protocol import protocol
 from nas.report.style import STYLE
@@ -29,6 +30,7 @@ CONTENTS = {
     "verdict": "Verdict",
     "winner": "Winner",
     "why": "Why",
+    "precision": "Precision",
     "plane": "Quality and latency",
     "trajectory": "Trajectory",
     "probabilities": "Probabilities",
@@ -57,6 +59,7 @@ def render(run: RunRecord) -> str:
             headline(run),
             winner(run, colours),
             why(run),
+            precision(run),
             plane(run),
             trajectory(run),
             probabilities(run, colours),
@@ -77,7 +80,8 @@ def _title(run: RunRecord) -> Html:
 
 
 def _document(title: Html, sections: Html) -> str:
-    links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in CONTENTS.items())
+    present = {anchor: name for anchor, name in CONTENTS.items() if f'id="{anchor}"' in sections}
+    links = "".join(f'<a href="#{anchor}">{name}</a>' for anchor, name in present.items())
     return f"""<!doctype html>
 <html lang="en">
 <head>

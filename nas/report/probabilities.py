@@ -18,7 +18,8 @@ def probabilities(run: RunRecord, colours: dict[str, str]) -> Html:
     if not lines:
         told = "No option probabilities were recorded: the controller has not run, or it learns none."
         return section("probabilities", "Option probabilities", missing(told))
-    paths = run.ordered(list(dict.fromkeys(path for entry in lines for path in entry["probabilities"])))
+    known = dict.fromkeys(path for entry in lines for path in entry["probabilities"])
+    paths = run.ordered([path for path in known if _reached(run, path)])
     return section(
         "probabilities",
         "Option probabilities",
@@ -29,6 +30,12 @@ def probabilities(run: RunRecord, colours: dict[str, str]) -> Html:
         legend(run, paths, colours),
         panels(*(panel(_title(run, path), _bands(run, path, lines, colours)) for path in paths), width=240),
     )
+
+
+def _reached(run: RunRecord, path: str) -> bool:
+    """Not what is nested in an option that the winner did not take: there may be hundreds."""
+    nested = (run.cost_table.get("nesting") or {}).get(path)
+    return not nested or not run.architecture or path in run.architecture
 
 
 def legend(run: RunRecord, paths: list[str], colours: dict[str, str]) -> Html:

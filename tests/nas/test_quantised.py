@@ -11,6 +11,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 from torch import Tensor, nn
+from typer.testing import CliRunner
 
 from hw_cost_models.cost import Workload
 from hw_cost_models.export import export_onnx
@@ -19,11 +20,14 @@ from hw_cost_models.files import read_json
 from hw_cost_models.trace import static_cost
 from nas.assembly import Assembly
 from nas.budget import Budget
+from nas.cli import app
+from nas.cli_runs import space_and_task
 from nas.cost_table import CostTable
 from nas.errors import InfeasibleBudgetError
 from nas.quantised import calibrated, in_precisions
+from nas.run import Run
 from nas.start import Result, search
-from search_spaces import Architecture, Choice, SearchSpace, finalised, select
+from search_spaces import Architecture, Choice, SearchSpace, choices, finalised, select
 from search_spaces.blocks import MLP, PreNorm, SwiGLU
 from search_spaces.precision import with_precisions
 from search_spaces.quantised import EightBits, quantised
@@ -166,6 +170,23 @@ def test_assembled_and_whole_files_agree(precision: str, tmp_path: Path) -> None
     assert operators[0] == operators[1]
     assert operators[0]["MatMulNBits"] == (2 if precision == "int4" else 0)
     onnxruntime.InferenceSession(model.SerializeToString())
+
+
+def test_what_was_asked_on_the_command_line_is_there_again_on_resume(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("nas.own_space.space_and_task", lambda *_: (_space(), Turning()))
+    told = {"space": "stack", "data": None, "workload": {"length": LENGTH}}
+    for precisions, choice in (([], False), (["fp32", "int4"], True)):
+        run = Run.create(tmp_path / str(choice), {**told, "precisions": precisions}, lambda _: None)
+        space, _ = space_and_task(run)
+        assert ("a.mlp" in choices(space.network)) == choice
+
+
+def test_a_precision_that_is_none_is_said_before_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.own_space.space_and_task", lambda *_: (_space(), Turning()))
+    said = CliRunner().invoke(app, ["search", "--precision", "fp32, int7"])
+    assert str(said.exception) == "no precision 'int7'; the precisions are fp32, int8, int4"
 
 
 def test_ranges_are_those_of_training_data() -> None:

@@ -17,6 +17,7 @@ from search_spaces.hybrid_lm import hybrid_lm
 from search_spaces.images import LabelledImages
 from search_spaces.labelled_text import LabelledText
 from search_spaces.own_task import DatasetTask
+from search_spaces.precision import with_precisions
 from search_spaces.sequences import LabelledSequences
 from search_spaces.space import CountsErrors, MeasuresOutputs, SearchSpace, Task
 from search_spaces.synthetic import SyntheticTask
@@ -60,4 +61,5 @@ __all__ = [
     "parents",
     "select",
     "substitute",
+    "with_precisions",
 ]

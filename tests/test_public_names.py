@@ -22,7 +22,7 @@ NAMES = {
         Architecture Augmentation ByteText Choice CountsErrors DataError DatasetTask Decoder Elastic
         Examples LabelledImages LabelledSequences LabelledText MeasuresOutputs Mixture ModuleAdapter
         Prefill SearchSpace SearchSpaceError Slice State Stateful SyntheticTask Task UnboundChoiceError
-        bind capture_inputs check choices digits encoder fashion_mnist finalised hybrid_lm parents
+        bind capture_inputs check choices digits encoder fashion_mnist finalised from_nni hybrid_lm parents
         select substitute with_precisions
     """,
     "hw_cost_models": """

@@ -19,8 +19,8 @@ WORTH_IT = 16_000_000
 def move_weights_beside(path: Path) -> Path | None:
     """Rewrites the ONNX file without its weights, and writes them to `<path>.data`, which is returned.
 
-    None, and nothing is written, where no weight is of a kilobyte or more. The weights are in place before the
-    file that names them is.
+    None, and nothing is written, where no weight is of a kilobyte or more. The weights are in place before
+    the file that names them is.
     """
     import onnx
 

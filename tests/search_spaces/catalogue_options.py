@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ from hw_cost_models.structure import structure_key
 from search_spaces import SearchSpace, Stateful, capture_inputs, choices
 from search_spaces.blocks import GeGLU
 from search_spaces.catalogue import SPACES
+from search_spaces.elastic import Sliced
+from search_spaces.mobile_vision import mobile_vision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -40,13 +43,16 @@ class Option:
     """Another option of the same choice."""
     causal: bool
     dynamic: tuple[tuple[int, str], ...]
+    longest: int
+    """How long inputs are in tests."""
 
     def copy(self) -> nn.Module:
         """In evaluation."""
         return copy.deepcopy(self.module).eval()
 
     def inputs(self, batch: int, length: int) -> Inputs:
-        """Noise in place of what is real-valued, the same for the same size."""
+        """Noise in place of what is real-valued, the same for the same size; no longer than the longest."""
+        length = min(length, self.longest)
         draw = torch.Generator().manual_seed(1000 * batch + length)
         return tuple(
             torch.randn(x.shape, generator=draw) if x.is_floating_point() else x
@@ -56,8 +62,12 @@ class Option:
 
 @cache
 def space(name: str) -> SearchSpace:
-    """The space as the command line builds it."""
-    return SPACES[name].alone()
+    """The space as the command line builds it; convolutions, whose work grows with the square, narrower."""
+    return mobile_vision(width=8, resolution=12) if name == "mobile-vision" else SPACES[name].alone()
+
+
+def longest(space: SearchSpace) -> int:
+    return 14 if space.unit == "pixels" else 150
 
 
 def decodes(space: SearchSpace) -> bool:
@@ -69,7 +79,7 @@ def decodes(space: SearchSpace) -> bool:
 def captured(name: str, batch: int, length: int) -> dict[str, Inputs]:
     """What each choice of a space is called with."""
     found = space(name)
-    return capture_inputs(found.network, found.example_inputs(batch, length))
+    return capture_inputs(found.network.eval(), found.example_inputs(batch, length))
 
 
 def _options() -> Iterator[Option]:
@@ -84,6 +94,7 @@ def _options() -> Iterator[Option]:
                     choice.option(choice.options[number - 1]),
                     decodes(space(name)),
                     tuple(space(name).dynamic.items()),
+                    longest(space(name)),
                 )
     for name, block in ALONE.items():
         yield Option(
@@ -93,6 +104,7 @@ def _options() -> Iterator[Option]:
             nn.Identity(),
             True,
             ((0, "batch"), (1, "length")),
+            150,
         )
 
 
@@ -100,8 +112,18 @@ def every_option() -> dict[str, Option]:
     """By name, one of each structure."""
     first: dict[str, Option] = {}
     for option in _options():
-        first.setdefault(structure_key(option.module, ()), option)
+        first.setdefault(_structure(option), option)
     return {option.name: option for option in first.values()}
+
+
+def _structure(option: Option) -> str:
+    """Over images there are many sizes of few blocks: of those the name without its numbers, whether it is a
+    slice, and whether it adds to its input."""
+    if "length" in dict(option.dynamic).values():
+        return structure_key(option.module, ())
+    block = re.sub(r"\d", "", option.name.split("/")[-1])
+    whole = option.module.block if isinstance(option.module, Sliced) else option.module
+    return f"{block} {whole is option.module} {getattr(whole, 'residual', None)}"
 
 
 def without_tokens(module: nn.Module, loads: Sequence[Load]) -> set[int]:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from search_spaces.data_kinds import NAMES, Kind, images, kind_of, sequences
+from search_spaces.digits import digits
 from search_spaces.encoder import encoder
 from search_spaces.errors import DataError, SearchSpaceError
 from search_spaces.hybrid_lm import hybrid_lm
 from search_spaces.labelled_text import LabelledText
+from search_spaces.mobile_vision import mobile_vision
 from search_spaces.space import Task
 from search_spaces.synthetic import SyntheticTask
 from search_spaces.text import ByteText
@@ -19,6 +21,7 @@ from search_spaces.text import ByteText
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from search_spaces.images import LabelledImages
     from search_spaces.sequences import LabelledSequences
     from search_spaces.space import SearchSpace
 
@@ -70,6 +73,10 @@ def _encoder(task: LabelledText | LabelledSequences) -> SearchSpace:
     return encoder(classes=task.classes)
 
 
+def _mobile_vision(task: LabelledImages) -> SearchSpace:
+    return mobile_vision(classes=task.classes, channels=task.channels, resolution=task.length)
+
+
 SPACES: Mapping[str, Entry[Any]] = {
     "hybrid-lm": Entry(
         alone=hybrid_lm,
@@ -82,6 +89,12 @@ SPACES: Mapping[str, Entry[Any]] = {
         fitting=_encoder,
         at_hand=partial(labelled_text, None),
         takes={Kind.TEXT: labelled_text, Kind.SEQUENCES: sequences},
+    ),
+    "mobile-vision": Entry(
+        alone=mobile_vision,
+        fitting=_mobile_vision,
+        at_hand=digits,
+        takes={Kind.IMAGES: images},
     ),
 }
 

@@ -17,11 +17,12 @@ from search_spaces import (
     choices,
 )
 from search_spaces.catalogue import SPACES, lasting, space_and_task, space_named, task_named
-from search_spaces.data_kinds import NAMES
+from search_spaces.data_kinds import NAMES, Kind
 from search_spaces.images import LabelledImages
 from search_spaces.sequences import LabelledSequences
 from search_spaces.synthetic import KINDS
 from tests.search_spaces.test_data_kinds import arrays
+from tests.search_spaces.test_image_files import save
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -87,13 +88,44 @@ def test_an_encoder_learns_sequences(tmp_path: Path) -> None:
     assert (space.network.head.linear.out_features, task.length) == (3, 12)
 
 
+def test_images_make_a_network_of_their_classes_channels_and_size(tmp_path: Path) -> None:
+    for label in ("cat", "dog"):
+        for number in range(3):
+            save(tmp_path / label / f"{number}.png", size=(16, 16), mode="RGB")
+    space, task = space_and_task("mobile-vision", str(tmp_path), None)
+    assert isinstance(task, LabelledImages)
+    assert space.example_inputs(2, task.length)[0].shape == (2, 3, 16, 16)
+    assert space.length == 16
+    (images,), _ = task.sample("train", 2, torch.Generator().manual_seed(0))
+    first = Mixture.of(Architecture({p: c.options[0] for p, c in choices(space.network).items()}))
+    assert bind(space.network, first)(images).shape == (2, 2)
+    assert space_and_task("mobile-vision", None, None)[1].name == "digits"
+
+
+def test_digits_are_learnt_at_eight_pixels() -> None:
+    space, task = space_and_task("mobile-vision", "digits", None)
+    assert (space.length, task.length) == (8, 8)
+
+
+IMAGES = "take --space mobile-vision"
+
+
 @pytest.mark.parametrize(
     ("name", "data", "said"),
     [
-        ("hybrid-lm", "fashion-mnist", "images, and hybrid-lm learns text or a generated task"),
+        ("hybrid-lm", "fashion-mnist", f"images, and hybrid-lm learns text or a generated task: .* {IMAGES}"),
         ("hybrid-lm", "mine.npz", "sequences of tokens with labels, .* take --space encoder"),
+        ("hybrid-lm", "photos.npz", f"images, .* {IMAGES}"),
         ("encoder", "recall", "a generated task, .* text or sequences of tokens.* take --space hybrid-lm$"),
+        ("encoder", "digits", f"images, .* {IMAGES}$"),
         ("encoder", "copying", "a generated task, .* --space hybrid-lm; ./copying is what lies at that path"),
+        (
+            "mobile-vision",
+            "a.txt",
+            "text, and mobile-vision learns images: .* --space hybrid-lm or --space enc",
+        ),
+        ("mobile-vision", "mine.npz", "sequences of tokens with labels, .* take --space encoder"),
+        ("mobile-vision", "recall", "a generated task, .* take --space hybrid-lm"),
     ],
 )
 def test_data_of_the_wrong_kind(
@@ -101,10 +133,16 @@ def test_data_of_the_wrong_kind(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     arrays(Path("mine.npz"), 7)
+    arrays(Path("photos.npz"), 7, 7)
+    Path("a.txt").write_text("text")
     Path("copying").mkdir()
     with pytest.raises(DataError, match=f"^{data} is taken for {said}") as caught:
         space_and_task(name, data, None)
     assert "\n" not in str(caught.value)
+
+
+def test_every_kind_of_data_is_for_some_space() -> None:
+    assert {kind for entry in SPACES.values() for kind in entry.takes} == set(Kind)
 
 
 def test_a_space_of_ones_own_takes_any_kind_of_data(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from search_spaces.fashion_mnist import fashion_mnist
 from search_spaces.hybrid_lm import hybrid_lm
 from search_spaces.images import LabelledImages
 from search_spaces.labelled_text import LabelledText
+from search_spaces.mobile_vision import mobile_vision
 from search_spaces.nni_spaces import from_nni
 from search_spaces.own_task import DatasetTask
 from search_spaces.precision import with_precisions
@@ -60,6 +61,7 @@ __all__ = [
     "finalised",
     "from_nni",
     "hybrid_lm",
+    "mobile_vision",
     "parents",
     "select",
     "substitute",

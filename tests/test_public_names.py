@@ -22,8 +22,8 @@ NAMES = {
         Architecture Augmentation ByteText Choice CountsErrors DataError DatasetTask Decoder Elastic
         Examples LabelledImages LabelledSequences LabelledText MeasuresOutputs Mixture ModuleAdapter
         Prefill SearchSpace SearchSpaceError Slice State Stateful SyntheticTask Task UnboundChoiceError
-        bind capture_inputs check choices digits encoder fashion_mnist finalised from_nni hybrid_lm parents
-        select substitute with_precisions
+        bind capture_inputs check choices digits encoder fashion_mnist finalised from_nni hybrid_lm
+        mobile_vision parents select substitute with_precisions
     """,
     "hw_cost_models": """
         Adapted Adapter Cost CostModel DamagedFileError Device DeviceError Energy EnergyMeter Figure

@@ -153,6 +153,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return export_many(items, tmp_path_factory.mktemp("options"), {})
 
 
+@pytest.mark.timeout(900)  # the first of them exports them all
 @each
 def test_onnx_runtime_agrees_at_other_sizes(exported: dict[str, Path], name: str) -> None:
     """Within 1e-4 of what the option adds: many begin so near the identity that less would hide."""

@@ -135,7 +135,7 @@ def test_free_dimensions_are_found(every_mixer: tuple[nn.Module, Decoder]) -> No
     assert free["layers.1.mixer.inner.key"] == {0: "batch", 2: "context"}
     assert free["layers.4.mixer.inner.value"] == {0: "batch", 2: "layers.4.mixer.inner.window"}
     assert free["layers.6.mixer.inner.summary_key"] == {0: "batch", 2: "layers.6.mixer.inner.summaries"}
-    assert free["layers.6.mixer.inner.sums"] == {0: "batch"}
+    assert free["layers.7.mixer.inner.sums"] == {0: "batch"}
 
 
 def test_a_dimension_that_grows_more_slowly_than_the_context_has_a_name_of_its_own() -> None:

@@ -14,10 +14,10 @@ demo: .venv/runtime
 	@test ! -e runs/demo/result.json || { echo "runs/demo holds a finished demo: remove it to run it again"; exit 1; }
 	@if [ -e runs/demo/config.json ]; then $(BIN)/nas resume runs/demo; else $(BIN)/nas search --out runs/demo; fi
 
-# In two processes of one thread each, as more threads than cores wait for each other; what is timed runs alone.
+# In two processes of one thread each, as more threads than cores wait for each other.
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not measured" --numprocesses 2 --dist loadfile
-	$(BIN)/python -m pytest -m measured
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest -m alone
 
 check: .venv/dev
 	$(BIN)/ruff format --check .

@@ -133,7 +133,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
     return module, path
 
 
-@pytest.mark.measured
+@pytest.mark.alone
 @pytest.mark.skipif(not _THREADS.exists(), reason="what each thread has done is told by Linux")
 def test_it_computes_on_as_many_threads_as_it_is_told(name: str, wide: tuple[nn.Module, Path]) -> None:
     before = torch.get_num_threads()

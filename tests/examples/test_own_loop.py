@@ -19,10 +19,10 @@ def test_it_learns_within_the_limit(
     monkeypatch.syspath_prepend(EXAMPLE.parent)
     main = runpy.run_path(str(EXAMPLE))["main"]
     errors = []
-    for steps in (2, 120):
+    for steps in (2, 400):
         main(steps)
         said = capsys.readouterr().out
         wrong, latency, limit = map(float, re.findall(r"([\d.]+)% errors, ([\d.]+) ms of ([\d.]+)$", said)[0])
         assert 0 < latency <= limit
         errors.append(wrong)
-    assert errors[1] < 50 < errors[0]
+    assert errors[1] < 45 < 75 < errors[0]  # by chance, 90

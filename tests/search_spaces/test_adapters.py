@@ -84,10 +84,27 @@ def test_they_are_searched_and_exported(name: str, tmp_path: Path) -> None:
     space = SearchSpace("others", network, lambda batch, length: (X[:batch],), {0: "batch", 1: "length"})
     try_space(space, 1, 5)
     chosen = select(network, Architecture({"0": name})).eval()
-    path = tmp_path / "chosen.onnx"
-    export_onnx(chosen, (X,), path, dynamic=space.dynamic, input_names=["x"], output_names=["y"])
+    _assert_exported(chosen, space, tmp_path / "chosen.onnx")
+
+
+def test_a_layer_of_transformers(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    from transformers.models.bert.modeling_bert import BertLayer
+
+    config = transformers.BertConfig(hidden_size=WIDTH, num_attention_heads=2, intermediate_size=16)
+    layer = BertLayer(config).eval()
+    bert = ModuleAdapter(layer, output=0) if isinstance(layer(X), tuple) else layer  # older versions
+    network = nn.Sequential(Choice({"bert": bert, "linear": nn.Linear(WIDTH, WIDTH)}))
+    space = SearchSpace("others", network, lambda batch, length: (X[:batch],), {0: "batch", 1: "length"})
+    try_space(space, 1, 5)
+    _assert_exported(select(network, Architecture({"0": "bert"})).eval(), space, tmp_path / "bert.onnx")
+
+
+def _assert_exported(network: nn.Module, space: SearchSpace, path: Path) -> None:
+    """Whatever the length is."""
+    export_onnx(network, (X,), path, dynamic=space.dynamic, input_names=["x"], output_names=["y"])
     longer = torch.cat([X, X + 0.5], dim=1)[:1]
     with torch.no_grad():
-        expected = chosen(longer)
+        expected = network(longer)
     (found,) = onnxruntime.InferenceSession(path).run(None, {"x": longer.numpy()})
     torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-5, rtol=1e-4)

@@ -71,6 +71,7 @@ class RooflineModel:
             )
         self.device = device
         self.roofline = device.roofline
+        self._graphs: dict[int, tuple[Item, nx.DiGraph]] = {}
 
     def price(self, items: Mapping[str, Item], counted: Mapping[str, Cost] | None = None) -> dict[str, Cost]:
         """The energy is 0 where the profile has no figures of energy.
@@ -81,11 +82,13 @@ class RooflineModel:
 
     def latency_ms(self, items: Mapping[str, Item], statistic: Statistic) -> dict[str, float]:
         """The same for every statistic; raises as `price` does."""
-        return {name: self.graph_ms(trace(*item)) for name, item in items.items()}
+        return {name: self.graph_ms(self._graph(item)) for name, item in items.items()}
 
     def peak_bytes(self, items: Mapping[str, Item]) -> dict[str, float]:
         """The largest sum of tensors alive at once, as PyTorch would run the operators."""
-        return {name: static_cost(*item).peak_activation_bytes for name, item in items.items()}
+        return {
+            name: static_cost(*item, self._graph(item)).peak_activation_bytes for name, item in items.items()
+        }
 
     def graph_ms(self, graph: nx.DiGraph) -> float:
         """Of a graph of operators, traced or read from a file."""
@@ -102,10 +105,16 @@ class RooflineModel:
         return [self._cost(graph, *pair) for pair in zip(found, moved, strict=True)]
 
     def _price(self, item: Item, counted: Cost | None) -> Cost:
-        graph = trace(*item)
+        graph = self._graph(item)
         latency = self.graph_ms(graph)
         spent = 0.0 if self.device.energy is None else energy_mj(graph, self.device, latency)
         return replace(counted or static_cost(*item, graph), latency_ms=latency, energy_mj=spent)
+
+    def _graph(self, item: Item) -> nx.DiGraph:
+        """Traced once, however often it is asked for; the item is kept, so that its identity is its own."""
+        if id(item) not in self._graphs:
+            self._graphs[id(item)] = item, trace(*item)
+        return self._graphs[id(item)][1]
 
     def _cost(self, graph: nx.DiGraph, group: Group, moved: Traffic) -> GroupCost:
         rate = self.roofline.bytes_per_ms

@@ -114,7 +114,7 @@ def quality_table(result: Mapping[str, Any]) -> Table:
     """The winner and what it stands beside: trained in the same way, and before that in shared weights."""
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("")
-    for column in (result["task"]["metric"], "errors", "test nats", "shared-weight nats", "latency ms"):
+    for column in (result["task"]["metric"], "errors", "test loss", "shared-weight loss", "latency ms"):
         table.add_column(column, justify="right")
     winner = {**result["quality"], "measured": result["measured"], "predicted": result["predicted"]}
     rivals = {name: row for name, row in result["baselines"].items() if name != "random"}

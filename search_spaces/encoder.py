@@ -23,10 +23,17 @@ from search_spaces.blocks import (
 )
 from search_spaces.blocks.early_exit import finish
 from search_spaces.choice import Choice
-from search_spaces.elastic import Slice
 from search_spaces.errors import SearchSpaceError
 from search_spaces.space import SearchSpace
-from search_spaces.stack import Layer, example_tokens, feedforwards, initialise, residual, stacks
+from search_spaces.stack import (
+    Layer,
+    example_tokens,
+    feedforwards,
+    initialise,
+    of_shared_heads,
+    residual,
+    stacks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,11 +99,8 @@ def bert_like(layers: int) -> tuple[Architecture, ...]:
 
 def mixers(width: int, heads: int) -> Mapping[str, Option]:
     """The alternatives by which a layer moves information between tokens, in both directions."""
-    attention = BidirectionalAttention(width, heads, kv_heads=heads)
     blocks: dict[str, Option] = {
-        "attention": attention,
-        "grouped_query": Slice(attention, kv_heads=max(1, heads // 2)),
-        "multi_query": Slice(attention, kv_heads=1),
+        **of_shared_heads(BidirectionalAttention(width, heads, kv_heads=heads), heads),
         "local_attention": LocalAttention(width, heads, kv_heads=heads, window=_WINDOW),
         "linear_attention": BidirectionalLinearAttention(width, heads),
         "gated_delta": Bidirectional(GatedDeltaNet(width, heads), GatedDeltaNet(width, heads)),

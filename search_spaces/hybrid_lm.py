@@ -19,10 +19,17 @@ from search_spaces.blocks import (
     SlidingWindowAttention,
     StateSpace,
 )
-from search_spaces.elastic import Slice
 from search_spaces.errors import SearchSpaceError
 from search_spaces.space import SearchSpace
-from search_spaces.stack import Layer, example_tokens, feedforwards, initialise, residual, stacks
+from search_spaces.stack import (
+    Layer,
+    example_tokens,
+    feedforwards,
+    initialise,
+    of_shared_heads,
+    residual,
+    stacks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,11 +79,8 @@ def llama_like(layers: int) -> tuple[Architecture, ...]:
 
 def mixers(width: int, heads: int) -> Mapping[str, Option]:
     """The alternatives by which a layer moves information between tokens."""
-    attention = Attention(width, heads, kv_heads=heads)
     blocks: dict[str, Option] = {
-        "attention": attention,
-        "grouped_query": Slice(attention, kv_heads=max(1, heads // 2)),
-        "multi_query": Slice(attention, kv_heads=1),
+        **of_shared_heads(Attention(width, heads, kv_heads=heads), heads),
         "latent": LatentAttention(width, heads, rank=max(1, width // 4), rotary_width=_ROTARY),
         "sliding_window": SlidingWindowAttention(width, heads, window=_WINDOW, sinks=_SINKS),
         "sliding_window_4x": SlidingWindowAttention(width, heads, window=4 * _WINDOW, sinks=_SINKS),

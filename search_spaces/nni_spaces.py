@@ -17,7 +17,7 @@ from torch import nn
 
 from search_spaces.choice import Choice, choices, join, parents
 from search_spaces.errors import SearchSpaceError
-from search_spaces.rules import Row, Rule
+from search_spaces.rules import Rule, one_decision
 from search_spaces.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -229,10 +229,7 @@ def _ties(network: nn.Module, meanings: Mapping[str, _Meaning]) -> Iterator[Rule
     for (label, _), paths in groups.items():
         apart = {_exclude(a, b, nesting) for a, b in combinations(paths, 2)}
         if apart == {False} and len({_reached(path, nesting, meanings) for path in paths}) == 1:
-            first, *others = paths
-            options = meanings[first].samples
-            rows = (Row({(first, o): 1.0, (other, o): -1.0}, 0.0, 0.0) for other in others for o in options)
-            yield Rule(f"{label} is one choice", tuple(rows), tuple(paths))
+            yield one_decision(f"{label} is one choice", paths, meanings[paths[0]].samples)
         elif apart and apart != {True}:
             raise SearchSpaceError(
                 f"label {label!r} stands at {', '.join(paths)}, of which one may be there without the other: "

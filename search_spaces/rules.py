@@ -21,7 +21,7 @@ from search_spaces.choice import choices
 from search_spaces.errors import SearchSpaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from torch import nn
 
@@ -124,10 +124,15 @@ def tied(network: nn.Module, pattern: str) -> Rule:
             f"{pattern!r} ties {', '.join(found) or 'nothing'}: "
             "it takes two or more choices of the same options"
         )
-    first, *others = found
     (options,) = kinds
-    rows = (Row({(first, o): 1.0, (other, o): -1.0}, 0.0, 0.0) for other in others for o in options)
-    return Rule(f"{pattern} are tied", tuple(rows), tuple(found))
+    return one_decision(f"{pattern} are tied", tuple(found), options)
+
+
+def one_decision(name: str, paths: Sequence[str], options: Iterable[str]) -> Rule:
+    """The choices at these paths, which have these options, take the same."""
+    first, *others = paths
+    rows = (Row({(first, o): 1.0, (other, o): -1.0}, 0.0, 0.0) for o in options for other in others)
+    return Rule(name, tuple(rows), tuple(paths))
 
 
 def at_least(count: int, decisions: Iterable[Decision]) -> Rule:

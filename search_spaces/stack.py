@@ -70,6 +70,15 @@ def feedforwards(width: int) -> Mapping[str, Option]:
     return residual(width, blocks)
 
 
+def of_shared_heads(attention: nn.Module, heads: int) -> dict[str, Option]:
+    """Multi-head attention, and the slices of it whose queries share keys and values."""
+    return {
+        "attention": attention,
+        "grouped_query": Slice(attention, kv_heads=max(1, heads // 2)),
+        "multi_query": Slice(attention, kv_heads=1),
+    }
+
+
 def residual(width: int, blocks: Mapping[str, Option]) -> Mapping[str, Option]:
     """Every block as x + block(norm(x)), slices of one as slices of that, and the identity as `skip`."""
     whole = {id(b): PreNorm(width, b) for b in blocks.values() if not isinstance(b, Slice)}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import runpy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 
-from nas.settings import PRESETS
-from tests.nas.toys import EFFORT
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_block.py"
 
@@ -25,13 +26,8 @@ def test_the_block_means_what_was_seen() -> None:
 
 @pytest.mark.measured
 @pytest.mark.timeout(900)
-def test_it_is_priced_and_searched(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(PRESETS, "quick", EFFORT)
-    runpy.run_path(str(EXAMPLE), run_name="__main__")
-    out = capsys.readouterr().out
+def test_it_is_priced_and_searched(said_by: Callable[[str], str]) -> None:
+    out = said_by("own_block.py")
     priced = re.findall(r"^ *(\d) running mean +([\d.]+) ms +(\d+) parameters$", out, re.MULTILINE)
     assert [choice for choice, *_ in priced] == ["1", "3", "5"]
     assert all(float(latency) > 0 for _, latency, _ in priced)

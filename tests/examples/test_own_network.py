@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import onnxruntime
 import pytest
 import torch
 
 from nas.own_space import space_and_task
-from nas.settings import PRESETS
 from search_spaces import choices
 from search_spaces.trial import try_space, try_task
-from tests.nas.toys import EFFORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "own_network.py"
 
 
 @pytest.mark.measured
 @pytest.mark.timeout(900)
-def test_it_ends_within_and_the_file_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(PRESETS, "quick", EFFORT)
-    runpy.run_path(str(EXAMPLE), run_name="__main__")
-    said, path = capsys.readouterr().out.splitlines()[-2:]
+def test_it_ends_within_and_the_file_runs(said_by: Callable[[str], str]) -> None:
+    said, path = said_by("own_network.py").splitlines()[-2:]
     assert said.startswith("within {'look': ")
     assert said.endswith("% errors")
     session = onnxruntime.InferenceSession(path)

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from nas.settings import PRESETS
-from tests.nas.toys import EFFORT
-
-EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart.py"
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.measured
 @pytest.mark.timeout(900)  # every option is exported: a minute, or several beside other work
-def test_it_ends_within(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(PRESETS, "quick", EFFORT)
-    runpy.run_path(str(EXAMPLE), run_name="__main__")
-    assert "within" in capsys.readouterr().out
+def test_it_ends_within(said_by: Callable[[str], str]) -> None:
+    assert "within" in said_by("quickstart.py")

@@ -64,8 +64,13 @@ class Running(nn.Module):
             after = state * self.decay + own
             return after, after.clone()
 
-        summed: Tensor = scan(step, torch.zeros(4), x)[1]
-        return summed
+        if torch.compiler.is_exporting():
+            summed: Tensor = scan(step, torch.zeros(4), x)[1]
+            return summed
+        states = [torch.zeros(4)]
+        for row in x:  # eagerly `scan` calls for the compiler, which fails in some processes
+            states.append(step(states[-1], row)[0])
+        return torch.stack(states[1:])
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from hw_cost_models import roofline
 from hw_cost_models.device import Device, Figure, Roofline, Share, device_names, load_device
 from hw_cost_models.errors import DeviceError
 from hw_cost_models.roofline import GroupCost, RooflineModel
 from hw_cost_models.trace import static_cost, trace
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def _figure(value: float) -> Figure:
@@ -138,3 +144,20 @@ def test_profiles_rank_more_work_as_slower(name: str) -> None:
 def test_a_device_without_figures() -> None:
     with pytest.raises(DeviceError, match="device 'local' has no roofline: measure it"):
         RooflineModel(load_device("local"))
+
+
+def test_an_item_is_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: list[nn.Module] = []
+
+    def counting(module: nn.Module, inputs: tuple[Tensor, ...]) -> nx.DiGraph:
+        traced.append(module)
+        return trace(module, inputs)
+
+    monkeypatch.setattr(roofline, "trace", counting)
+    model = RooflineModel(_BOARD)
+    items = {name: (nn.Linear(8, 8), (torch.ones(2, 8),)) for name in "ab"}
+    latency = model.latency_ms(items, "p10")
+    assert model.latency_ms(dict(items), "p50") == latency
+    assert {name: cost.latency_ms for name, cost in model.price(items).items()} == latency
+    model.peak_bytes(items)
+    assert traced == [module for module, _ in items.values()]

@@ -8,6 +8,7 @@ too noisy to add up.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from functools import cache
@@ -51,7 +52,10 @@ if TYPE_CHECKING:
     from search_spaces import SearchSpace
 
 WHOLE_ARCHITECTURES = 24
-"""At least so many are measured, and two for each option by name: fewer would not tell their costs apart."""
+"""At least so many are measured."""
+STANDING = 24
+"""How often an option should stand in them on average: less would not tell the options' costs apart. No more
+than two architectures for each option by name are measured for that."""
 ANCHORS = 6
 EXACT_ARCHITECTURES = 4
 """Enough where the model does not measure and adds up exactly."""
@@ -212,8 +216,9 @@ def whole_architectures(
     assembly: Assembly, flops: Mapping[Decision, float], *, measured: bool = True
 ) -> list[Architecture]:
     """Random ones from all over the range of FLOPs, which the table is fitted to: the same in every run."""
-    options = {option for _, option in flops}
-    count = max(WHOLE_ARCHITECTURES, 2 * len(options)) if measured else EXACT_ARCHITECTURES
+    options, places = {option for _, option in flops}, len(assembly.choices)
+    enough = min(2 * len(options), math.ceil(STANDING * len(options) / places))
+    count = max(WHOLE_ARCHITECTURES, enough) if measured else EXACT_ARCHITECTURES
     return list(_drawn(tuple(flops.items()), tuple(assembly.nesting.items()), count))
 
 

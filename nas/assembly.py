@@ -74,10 +74,11 @@ class Assembly:
         path, name = decision
         return isinstance(self.choices[path].option(name), Choice)
 
-    def option(self, decision: Decision) -> Item:
-        """One option as it ships; choices nested in it take their first option."""
-        item = self._running(self._taken(decision, self.first_inside(decision)), self._captured[decision[0]])
-        self._made[structure_key(*item)] = partial(self._option_model, decision)
+    def option(self, decision: Decision, inside: Architecture | None = None) -> Item:
+        """One option as it ships, with this inside; else choices nested in it take their first option."""
+        inside = self.first_inside(decision) if inside is None else inside
+        item = self._running(self._taken(decision, inside), self._captured[decision[0]])
+        self._made[structure_key(*item)] = partial(self._model_of, decision, inside)
         return item
 
     def whole(self, architecture: Architecture) -> Item:
@@ -133,9 +134,6 @@ class Assembly:
         decoder = Decoder(module)
         state = decoder.state(self.workload.batch, self.workload.length)
         return (decoder, (*inputs, *state)) if state else (module, inputs)
-
-    def _option_model(self, decision: Decision) -> onnx.ModelProto:
-        return self._model_of(decision, self.first_inside(decision))
 
     def _model_of(self, decision: Decision, architecture: Architecture) -> onnx.ModelProto:
         """An option with what the architecture takes inside it."""

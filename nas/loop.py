@@ -34,7 +34,8 @@ class State:
         saved = {f"tensor/{name}": tensor for name, tensor in self.tensors.items()}
         saved["generator"] = self.generator.get_state()
         for name, module in self.modules.items():
-            saved |= {f"module/{name}/{key}": value for key, value in module.state_dict().items()}
+            values = module.state_dict()
+            saved |= {f"module/{name}/{key}": values[key] for key in dict.fromkeys(_names(module).values())}
         for name, optimizer in self.optimizers.items():
             for index, moments in optimizer.state_dict()["state"].items():
                 saved |= {f"optimizer/{name}/{index}/{key}": value for key, value in moments.items()}
@@ -45,13 +46,20 @@ class State:
         for name, tensor in self.tensors.items():
             tensor.copy_(saved[f"tensor/{name}"])
         for name, module in self.modules.items():
-            module.load_state_dict(_below(saved, f"module/{name}/"))
+            values = _below(saved, f"module/{name}/")
+            module.load_state_dict({key: values[first] for key, first in _names(module).items()})
         for name, optimizer in self.optimizers.items():
             moments: dict[int, dict[str, Tensor]] = {}
             for key, value in _below(saved, f"optimizer/{name}/").items():
                 index, moment = key.split("/", 1)
                 moments.setdefault(int(index), {})[moment] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+
+
+def _names(module: nn.Module) -> dict[str, str]:
+    """By each name of its state the first of the same tensor: what stands in several places is kept once."""
+    first: dict[int, str] = {}
+    return {key: first.setdefault(id(value), key) for key, value in module.state_dict(keep_vars=True).items()}
 
 
 def _below(saved: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

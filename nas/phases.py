@@ -26,7 +26,7 @@ from nas.scores import FittedScores, fit_scores
 from nas.supernet import Supernet
 from nas.train import Trained, Training, train, tuned_loss
 from nas.verify import PROCESSES, Verification, verify_all
-from search_spaces import Architecture, CountsErrors, SearchSpace, Task, finalised, select
+from search_spaces import Architecture, CountsErrors, SearchSpace, Task, choices, finalised, select, twins
 from search_spaces.quantised import is_quantised
 
 if TYPE_CHECKING:
@@ -145,7 +145,8 @@ class Phases:
             architectures = [fair.sample(draws) for _ in range(self.effort.evaluations)]
             batches = self._batches("validation", self.effort.evaluation_batches)
             losses = self._shared_losses(network, batches, architectures)
-            return fit_scores(table.choices, table.nesting, architectures, losses).to_dict()
+            first = twins(choices(self.space.network))
+            return fit_scores(table.choices, table.nesting, first, architectures, losses).to_dict()
 
         with self._phase("scoring options"):
             return FittedScores.from_dict(self.run.once("scores.json", compute))

@@ -245,8 +245,8 @@ def _without(cost: Cost, overhead_ms: float) -> Cost:
 
 
 def _all_apart(alone: Mapping[Decision, Cost], assembly: Assembly) -> dict[Decision, Cost]:
-    """Every option apart from what is inside it. One that is a choice itself costs nothing but, at least, the
-    smallest peak of what is in the choice."""
+    """Every option apart from what is inside it, its peak that with the smallest inside. One that is a choice
+    itself costs nothing but, at least, the smallest peak of what is in the choice."""
     apart: dict[Decision, Cost] = {}
     for decision in reversed(assembly.decisions):  # inner before outer
         inside = [d for d in assembly.first_inside(decision).items() if assembly.nesting[d[0]] == decision]
@@ -255,7 +255,21 @@ def _all_apart(alone: Mapping[Decision, Cost], assembly: Assembly) -> dict[Decis
             apart[decision] = Cost(peak_activation_bytes=min(peaks))
         else:
             apart[decision] = _apart(alone[decision], [alone[_standing(d, assembly)] for d in inside])
+            if inside:
+                item = assembly.option(decision, _smallest(assembly, apart, decision))
+                peak = static_cost(*item).peak_activation_bytes
+                apart[decision] = replace(apart[decision], peak_activation_bytes=peak)
     return {decision: apart[decision] for decision in assembly.decisions}
+
+
+def _smallest(assembly: Assembly, costs: Mapping[Decision, Cost], decision: Decision | None) -> Architecture:
+    """What is reached in an option, or in the network, where every choice takes its smallest peak."""
+    taken: dict[str, str] = {}
+    for path, choice in assembly.choices.items():
+        outer = assembly.nesting[path]
+        if outer == decision or (outer is not None and taken.get(outer[0]) == outer[1]):
+            taken[path] = min(choice.options, key=lambda o: costs[path, o].peak_activation_bytes)
+    return Architecture(taken)
 
 
 def _standing(decision: Decision, assembly: Assembly) -> Decision:
@@ -282,11 +296,7 @@ def _apart(cost: Cost, inner: list[Cost]) -> Cost:
 def _rest(options: Mapping[Decision, Cost], assembly: Assembly, model: CostModel) -> Cost:
     """The network without its options: what is counted, which is the same whatever they are, and the peak
     where theirs are smallest. Its latency comes from the calibration."""
-    taken: dict[str, str] = {}
-    for path, choice in assembly.choices.items():
-        outer = assembly.nesting[path]
-        if outer is None or taken.get(outer[0]) == outer[1]:
-            taken[path] = min(choice.options, key=lambda o: options[path, o].peak_activation_bytes)
+    taken = _smallest(assembly, options, None)
     item, parts = assembly.whole(Architecture(taken)), [options[d] for d in taken.items()]
     whole = static_cost(*item)
     energy = model.price({"rest": item})["rest"].energy_mj if any(c.energy_mj for c in parts) else 0.0

@@ -24,7 +24,7 @@ from nas.discretise import Decision, Scores
 from nas.settings import FEWEST_EVALUATIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from search_spaces import Architecture
 
@@ -72,38 +72,70 @@ class FittedScores:
 def fit_scores(
     choices: Mapping[str, tuple[str, ...]],
     nesting: Mapping[str, Decision | None],
+    first: Mapping[str, str],
     architectures: Sequence[Architecture],
     losses: Sequence[float],
 ) -> FittedScores:
-    """Fits `-losses`. Raises ValueError for fewer than FEWEST_EVALUATIONS."""
+    """Fits `-losses`. Paths that `first` maps to the same have the same scores: see `search_spaces.twins`.
+
+    Raises ValueError for fewer than FEWEST_EVALUATIONS.
+    """
     if len(architectures) < FEWEST_EVALUATIONS:
         raise ValueError(
             f"{len(architectures)} evaluations are too few to fit scores: give at least {FEWEST_EVALUATIONS}"
         )
-    quality = -np.array(losses)
-    alone = _features(architectures, [(p, o) for p, options in choices.items() for o in options])
-    flat = [path for path in choices if nesting.get(path) is None]
+    decisions = [(path, option) for path in dict.fromkeys(first.values()) for option in choices[path]]
     neighbours = [
-        ((p, a), (q, b)) for p, q in itertools.pairwise(flat) for a in choices[p] for b in choices[q]
+        ((p, a), (q, b)) for p, q in _neighbours(first, nesting) for a in choices[p] for b in choices[q]
     ]
-    both = np.hstack([alone, _pair_features(architectures, neighbours)])
+    taken = [{first[path]: option for path, option in a.items()} for a in architectures]
+    quality, alone = -np.array(losses), _features(taken, decisions)
+    both = np.hstack([alone, _pair_features(taken, neighbours)])
     train = np.arange(len(quality)) % 5 != 4  # evaluations come in random order
     trials = [(_cross_validated(x[train], quality[train], r), r, x) for x in (alone, both) for r in RIDGES]
     _, ridge, x = min(trials, key=lambda trial: trial[0])
     held_out = _predict(x[train], quality[train], ridge, x[~train])
-    weights = _ridge(x - x.mean(0), quality - quality.mean(), ridge)
-    decisions = [(p, o) for p, options in choices.items() for o in options]
-    pairs = x is both
+    weights = _ridge(x - x.mean(0), quality - quality.mean(), ridge).tolist()
+    options, pairs = weights[: len(decisions)], weights[len(decisions) :]
+    scores = Scores(
+        dict(zip(decisions, options, strict=True)), dict(zip(neighbours, pairs, strict=True)) if pairs else {}
+    )
     return FittedScores(
-        Scores(
-            dict(zip(decisions, weights[: len(decisions)].tolist(), strict=True)),
-            dict(zip(neighbours, weights[len(decisions) :].tolist(), strict=True)) if pairs else {},
-        ),
+        _at_every_path(scores, first, nesting),
         evaluations=len(quality),
-        pairs=pairs,
+        pairs=x is both,
         ridge=ridge,
         held_out_kendall=_correlation(kendalltau, held_out, quality[~train]),
         held_out_spearman=_correlation(spearmanr, held_out, quality[~train]),
+    )
+
+
+def _neighbours(
+    first: Mapping[str, str], nesting: Mapping[str, Decision | None]
+) -> Iterator[tuple[str, str]]:
+    """Choices that follow each other in the same place: in the network, or in an option."""
+    places: dict[Decision | None, list[str]] = {}
+    for path in dict.fromkeys(first.values()):
+        places.setdefault(nesting.get(path), []).append(path)
+    return (pair for paths in places.values() for pair in itertools.pairwise(paths))
+
+
+def _at_every_path(
+    scores: Scores, first: Mapping[str, str], nesting: Mapping[str, Decision | None]
+) -> Scores:
+    """What was fitted for first paths, for all paths; of a pair those that stand in the same place."""
+    paths: dict[str, list[str]] = {}
+    for path, leader in first.items():
+        paths.setdefault(leader, []).append(path)
+    return Scores(
+        {(path, o): score for (p, o), score in scores.options.items() for path in paths[p]},
+        {
+            ((one, a), (other, b)): score
+            for ((p, a), (q, b)), score in scores.pairs.items()
+            for one in paths[p]
+            for other in paths[q]
+            if nesting.get(one) == nesting.get(other)
+        },
     )
 
 
@@ -114,12 +146,12 @@ def _correlation(rank: Callable[[Array, Array], Any], predicted: Array, found: A
     return float(rank(predicted, found).statistic)
 
 
-def _features(architectures: Sequence[Architecture], decisions: Sequence[Decision]) -> Array:
+def _features(architectures: Sequence[Mapping[str, str]], decisions: Sequence[Decision]) -> Array:
     return np.array([[float(a.get(path) == option) for path, option in decisions] for a in architectures])
 
 
 def _pair_features(
-    architectures: Sequence[Architecture], pairs: Sequence[tuple[Decision, Decision]]
+    architectures: Sequence[Mapping[str, str]], pairs: Sequence[tuple[Decision, Decision]]
 ) -> Array:
     return np.array(
         [[float(a.get(p) == o and a.get(q) == r) for (p, o), (q, r) in pairs] for a in architectures]

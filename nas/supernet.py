@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from nas.budget import Budget
 from nas.controllers import Controller, Gumbel
 from nas.discretise import Scores
-from search_spaces import Mixture, auxiliary, bind, choices, parents
+from search_spaces import Mixture, auxiliary, bind, choices, parents, twins
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 class Supernet(nn.Module):
     """`network` is the user's own module, untouched; `alpha` holds one parameter vector a choice.
 
-    Choices that the table's rules tie share one, and are sampled as one.
+    Choices that the table's rules tie share one, and are sampled as one; so are the paths of a choice that
+    several options of another share, see `search_spaces.twins`.
     With a cost table and a budget, `cost` gives the expected costs as fractions of their limits.
     """
 
@@ -43,9 +44,11 @@ class Supernet(nn.Module):
         super().__init__()
         self.network = network
         self.controller = controller or Gumbel()
-        self.options = {path: choice.options for path, choice in choices(network).items()}
+        found = choices(network)
+        self.options = {path: choice.options for path, choice in found.items()}
         tied = {path: rule.tied[0] for rule in (table.rules if table else ()) for path in rule.tied}
-        self._leader = {path: tied.get(path, path) for path in self.options}
+        self._first = twins(found)
+        self._leader = {path: tied.get(first, first) for path, first in self._first.items()}
         self.alpha = nn.ParameterDict(
             {
                 _key(path): nn.Parameter(torch.zeros(len(self.options[path])))
@@ -67,12 +70,14 @@ class Supernet(nn.Module):
 
     def log_probabilities(self) -> Scores:
         """What the controller learnt, as scores: the best architecture is its most probable one."""
+        leaders = self._leaders()
         return Scores(
             {
                 (path, option): log_p
-                for path, alpha in self._leaders().items()
+                for path, first in self._first.items()
+                if first in leaders
                 for option, log_p in zip(
-                    self.options[path], alpha.detach().double().log_softmax(0).tolist(), strict=True
+                    self.options[path], leaders[first].detach().double().log_softmax(0).tolist(), strict=True
                 )
             }
         )

@@ -5,7 +5,7 @@ from search_spaces.architecture import Architecture
 from search_spaces.augmentation import Augmentation
 from search_spaces.binding import bind, capture_inputs, check, select, substitute
 from search_spaces.blocks.sparse import finalised
-from search_spaces.choice import Choice, Mixture, choices, parents
+from search_spaces.choice import Choice, Mixture, choices, parents, twins
 from search_spaces.decoding import Decoder, Prefill, State, Stateful
 from search_spaces.digits import digits
 from search_spaces.elastic import Elastic, Slice
@@ -65,5 +65,6 @@ __all__ = [
     "parents",
     "select",
     "substitute",
+    "twins",
     "with_precisions",
 ]

@@ -111,11 +111,32 @@ def join(path: str, name: str) -> str:
 
 
 def choices(network: nn.Module) -> dict[str, Choice]:
-    """Every choice by its path, outer before inner. Raises SearchSpaceError when there is none."""
-    found = {path: module for path, module in network.named_modules() if isinstance(module, Choice)}
+    """Every choice by its path, outer before inner. Raises SearchSpaceError when there is none.
+
+    One that stands at several places takes one decision and has the path of the first, but where it stands in
+    several options of a choice around it, only one of which can be taken, it has a path in each: see `twins`.
+    """
+    found: dict[str, Choice] = {}
+
+    def visit(module: nn.Module, path: str, seen: set[nn.Module]) -> None:
+        if module in seen:
+            return
+        seen.add(module)
+        if isinstance(module, Choice):
+            found[path] = module
+        for name, child in module.named_children():
+            visit(child, join(path, name), set() if isinstance(module, Choice) else seen)
+
+    visit(network, "", set())
     if not found:
         raise SearchSpaceError(f"{type(network).__name__} holds no Choice: there is nothing to search")
     return found
+
+
+def twins(found: Mapping[str, Choice]) -> dict[str, str]:
+    """For each choice the path where it comes first: it has several where options share what it stands in."""
+    first: dict[Choice, str] = {}
+    return {path: first.setdefault(choice, path) for path, choice in found.items()}
 
 
 def parents(network: nn.Module) -> dict[str, tuple[str, str] | None]:

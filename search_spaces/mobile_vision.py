@@ -23,13 +23,13 @@ from search_spaces.blocks import (
     SeparableConvolution,
 )
 from search_spaces.choice import Choice
-from search_spaces.elastic import Option, Slice
+from search_spaces.elastic import Option, Slice, altered
 from search_spaces.errors import SearchSpaceError
 from search_spaces.space import SearchSpace
 from search_spaces.stack import initialise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 _WIDTHS = (2, 3, 6, 12)
 """Channels of the stages, in halves of the stem's: the 16, 24, 48 and 96 of MobileNetV3-small (Howard et al.
@@ -43,6 +43,8 @@ _HALVED = (3, 1, 4, 0, 2)
 """Where the sides are halved, the stem being 0: of so many as the resolution admits, the first of these."""
 _LAST_SIDE = 4
 """How small sides may become: for 224 pixels they are halved five times to 7, as in MobileNet."""
+_SCALED_FROM = 16
+"""Smaller images are not scaled down unless one asks for it."""
 _HEADS = 4
 _Z_LOSS = 0.001
 """ST-MoE (Zoph et al. 2022, arXiv:2202.08906), section 3.2."""
@@ -52,17 +54,27 @@ arXiv:1706.02677, section 5.1, have zero; with more than that all weights learn 
 
 
 def mobile_vision(
-    *, classes: int = 10, channels: int = 1, resolution: int = 28, width: int = 24, seed: int = 0
+    *,
+    classes: int = 10,
+    channels: int = 1,
+    resolution: int = 28,
+    scaled_to: Sequence[int] | None = None,
+    width: int = 24,
+    seed: int = 0,
 ) -> SearchSpace:
     """Images (batch, channels, resolution, resolution), of mean 0 and deviation 1 -> logits (batch, classes).
 
-    Choices at `stages.<i>.<j>`: stage i of four, block j in it. The first of a stage changes the shape, and
-    so cannot be skipped. `width` is that of the stem and the first stage. The strides are laid out for the
-    resolution; the network itself takes images of any size, an exported file those that it was made for.
+    The choice `resolution` is between the images as they come and the sides `scaled_to` which the network
+    scales them: unless given, 6/7 and 5/7 of `resolution` where that is 16 or more; where there are none,
+    there is no such choice. Its options share all weights, and each has costs of its own.
+
+    Choices at `resolution.<side>px.stages.<i>.<j>`, or `stages.<i>.<j>`: stage i of four, block j in it. The
+    first of a stage changes the shape, and so cannot be skipped. `width` is that of the stem and the first
+    stage. The strides are laid out for `resolution`; an exported file takes images of that size.
 
     The initial weights depend on `seed` alone.
-    Raises SearchSpaceError for fewer than two classes, no channel, under four pixels, and a width that is no
-    multiple of eight.
+    Raises SearchSpaceError for fewer than two classes, no channel, under four pixels, a width that is no
+    multiple of eight, and sides that are not under the resolution.
     """
     if classes < 2 or channels < 1 or resolution < _LAST_SIDE:
         raise SearchSpaceError(
@@ -73,19 +85,26 @@ def mobile_vision(
         raise SearchSpaceError(
             f"a width of {width} does not split into heads: give a multiple of {2 * _HEADS}"
         )
+    sides = _default_sides(resolution) if scaled_to is None else tuple(scaled_to)
+    if any(not _LAST_SIDE <= side < resolution for side in sides) or len(set(sides)) < len(sides):
+        raise SearchSpaceError(
+            f"images of {resolution} pixels cannot be scaled to {', '.join(map(str, sides))}: "
+            f"give sides from {_LAST_SIDE} to {resolution - 1}, each once"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = MobileVision(classes, channels, width, strides(resolution))
         _initialise(network)
+    places = {f"resolution.{side}px.": {"resolution": f"{side}px"} for side in (resolution, *sides)}
     return SearchSpace(
         name="mobile-vision",
-        network=network,
+        network=AnyResolution(network, resolution, sides) if sides else network,
         example_inputs=partial(example_images, channels),
         input_names=("images",),
         output_names=("logits",),
         references={
-            "MobileNetV3-small-like": mobilenet_v3_small_like(),
-            "EfficientNet-lite-like": efficientnet_lite_like(),
+            "MobileNetV3-small-like": _at_all(mobilenet_v3_small_like(), places if sides else {"": {}}),
+            "EfficientNet-lite-like": _at_all(efficientnet_lite_like(), places if sides else {"": {}}),
         },
         length=resolution,
         unit="pixels",
@@ -97,6 +116,25 @@ def strides(resolution: int) -> tuple[int, ...]:
     halvings = (resolution // _LAST_SIDE).bit_length() - 1
     halved = _HALVED[:halvings]
     return tuple(2 if place in halved else 1 for place in range(1 + len(_DEPTHS)))
+
+
+def _default_sides(resolution: int) -> tuple[int, ...]:
+    """As the 192 and 160 beside 224 pixels of MobileNets (Howard et al. 2017, arXiv:1704.04861, table 7)."""
+    if resolution < _SCALED_FROM:
+        return ()
+    sides = (_LAST_SIDE * round(resolution * sevenths / 7 / _LAST_SIDE) for sevenths in (6, 5))
+    return tuple(dict.fromkeys(sides))
+
+
+def _at_all(
+    sizes: Sequence[Architecture], places: Mapping[str, Mapping[str, str]]
+) -> tuple[Architecture, ...]:
+    """In every place, by the prefix of its paths, with what is decided around it."""
+    return tuple(
+        Architecture({**around, **{prefix + path: option for path, option in size.items()}})
+        for prefix, around in places.items()
+        for size in sizes
+    )
 
 
 def mobilenet_v3_small_like() -> tuple[Architecture, ...]:
@@ -197,12 +235,29 @@ class MobileVision(nn.Module):
         last = width * _WIDTHS[-1] // 2
         self.widen = ConvNorm(last, 2 * last, 1, activation=nn.Hardswish)
         self.head = nn.Linear(2 * last, classes)
+        self.scaled_to: int | None = None
+        """The side that images are scaled to first; None leaves them as they come."""
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.scaled_to is not None:
+            images = F.interpolate(images, (self.scaled_to,) * 2, mode="bilinear", antialias=True)
         x = self.stem(images).contiguous(memory_format=torch.channels_last)  # a CPU trains 1.7 times faster
         for stage in self.stages:
             x = stage(x)
         logits: Tensor = self.head(self.widen(x).mean(dim=(2, 3)))
+        return logits
+
+
+class AnyResolution(nn.Module):
+    """A choice between twins of a network that differ in what they scale images to, and share all weights."""
+
+    def __init__(self, network: MobileVision, resolution: int, sides: Sequence[int]) -> None:
+        super().__init__()
+        scaled = {f"{side}px": altered(network, scaled_to=side) for side in sides}
+        self.resolution = Choice({f"{resolution}px": network, **scaled})
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.resolution(images)
         return logits
 
 

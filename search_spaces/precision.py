@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from search_spaces.architecture import Architecture
@@ -32,9 +33,11 @@ def with_precisions(space: SearchSpace, precisions: Sequence[str]) -> SearchSpac
     _check(precisions)
 
     def instead(_: str, module: nn.Module) -> nn.Module | None:
-        if not isinstance(module, Choice) or module.inline:
-            return None
-        options = {name: module.option(name) for name in module.options}
+        return with_nested(module) if isinstance(module, Choice) and not module.inline else None
+
+    @cache  # a choice that several options of another share stays one
+    def with_nested(choice: Choice) -> nn.Module | None:
+        options = {name: choice.option(name) for name in choice.options}
         nested = {
             name: _nested(option, precisions) or view(option, instead) for name, option in options.items()
         }

@@ -23,7 +23,7 @@ NAMES = {
         Examples LabelledImages LabelledSequences LabelledText MeasuresOutputs Mixture ModuleAdapter
         Prefill SearchSpace SearchSpaceError Slice State Stateful SyntheticTask Task UnboundChoiceError
         bind capture_inputs check choices digits encoder fashion_mnist finalised from_nni hybrid_lm
-        mobile_vision parents select substitute with_precisions
+        mobile_vision parents select substitute twins with_precisions
     """,
     "hw_cost_models": """
         Adapted Adapter Cost CostModel DamagedFileError Device DeviceError Energy EnergyMeter Figure

@@ -91,11 +91,17 @@ def is_precision(options: Iterable[str]) -> bool:
 
 
 def groups(run: RunRecord) -> list[Group]:
-    """Of all choices but those of precision."""
+    """Of all choices but those of precision; where the winner reaches some of them, of those alone.
+
+    Elsewhere the same options may cost something else, as where images have another size.
+    """
     found: dict[tuple[str, ...], list[str]] = {}
     for path in run.ordered([path for path, options in run.choices.items() if not is_precision(options)]):
         found.setdefault(tuple(run.choices[path]), []).append(path)
-    return [Group(options, tuple(paths)) for options, paths in found.items()]
+    reached = {
+        options: [path for path in paths if path in run.architecture] for options, paths in found.items()
+    }
+    return [Group(options, tuple(reached[options] or paths)) for options, paths in found.items()]
 
 
 def limits(run: RunRecord) -> dict[str, float]:

@@ -88,6 +88,20 @@ def test_every_step_is_taken_once_and_recorded(tmp_path: Path) -> None:
     assert len(run.trajectory()) == STEPS
 
 
+def test_what_stands_in_several_places_is_kept_once() -> None:
+    shared = nn.BatchNorm1d(4)
+    network = nn.ModuleDict({"one": nn.Sequential(nn.Linear(4, 4), shared), "other": nn.Sequential(shared)})
+    other = nn.ModuleDict({"one": nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))})
+    other["other"] = nn.Sequential(other["one"][1])
+    shared.running_mean.fill_(3.0)
+    saved = State({"network": network}, {}, torch.Generator()).save()
+    kept = [name for name in saved if name.startswith("module/")]
+    assert len(kept) == 2 + 5
+    assert not any("other" in name for name in kept)
+    State({"network": other}, {}, torch.Generator()).load(saved)
+    assert same(other.state_dict(), network.state_dict())
+
+
 @pytest.mark.parametrize("killed_at", range(STEPS))
 @pytest.mark.parametrize("when", ["before", "within"])
 def test_killed_in_a_step(

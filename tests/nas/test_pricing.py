@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hw_cost_models.cost import Cost, Item, Statistic, Workload
 from hw_cost_models.device import load_device
 from hw_cost_models.export_cache import ExportCache
+from hw_cost_models.roofline import RooflineModel
 from hw_cost_models.trace import static_cost
 from nas.assembly import Assembly
 from nas.pricing import price_space
@@ -125,6 +126,30 @@ def test_known_costs_are_found(assembly: Assembly) -> None:
     assert (table.device, table.threads, table.workload, table.statistic) == ("local", 1, WORKLOAD, "p50")
     p10 = price_space(assembly, FakeModel(), LOCAL, "p95")
     assert p10.fixed.latency_ms == pytest.approx(5.0 + OVERHEAD_MS, rel=1e-3)
+
+
+def test_an_option_that_holds_a_choice_has_the_peak_of_the_smallest_inside(tmp_path: Path) -> None:
+    """The choice comes first with what needs most."""
+
+    class Wide(nn.Module):
+        def __init__(self, width: int) -> None:
+            super().__init__()
+            self.up, self.down = nn.Linear(4, width), nn.Linear(width, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.down(self.up(x).tanh())
+            return y
+
+    held = nn.Sequential(Choice({"wide": Wide(400), "narrow": Wide(8)}), nn.Tanh())
+    network = nn.Sequential(Choice({"held": held, "skip": nn.Identity()}))
+    assembly = _assembly(network, tmp_path)
+    table = price_space(assembly, RooflineModel(load_device("raspberry-pi-5")), LOCAL)
+    narrow = Architecture({"0": "held", "0.held.0": "narrow"})
+    true = static_cost(select(network, narrow), toy_inputs(2, 1)).peak_activation_bytes
+    assert table.options["0", "held"].peak_activation_bytes <= table.cost(narrow).peak_activation_bytes
+    assert table.cost(narrow).peak_activation_bytes < 2 * true
+    wide = table.cost(Architecture({"0": "held", "0.held.0": "wide"}))
+    assert wide.peak_activation_bytes > 5 * true
 
 
 def test_whole_networks_that_are_slower_than_their_parts(assembly: Assembly) -> None:

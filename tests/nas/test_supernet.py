@@ -69,6 +69,24 @@ def test_a_parameter_is_a_weight_or_an_architecture_parameter() -> None:
     assert all(a is b for a, b in zip(supernet.alphas().values(), alphas, strict=True))
 
 
+def test_a_choice_that_options_share_has_one_parameter() -> None:
+    shared = Choice({"linear": nn.Linear(4, 4), "skip": nn.Identity()})
+    outer = Choice({"plain": nn.Sequential(shared), "squashed": nn.Sequential(nn.Tanh(), shared)})
+    supernet = Supernet(nn.Sequential(outer))
+    assert len(list(supernet.architecture_parameters())) == 2
+    alphas = supernet.alphas()
+    assert alphas["0.plain.0"] is alphas["0.squashed.1"]
+    with torch.no_grad():
+        alphas["0.plain.0"].copy_(torch.tensor([2.0, 0.0]))
+    scores = supernet.log_probabilities().options
+    assert scores["0.plain.0", "linear"] == scores["0.squashed.1", "linear"] > -0.2
+    draws = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        mixture = supernet.sample(draws)
+        assert mixture.weights["0.plain.0"] == mixture.weights["0.squashed.1"]
+        supernet((X,), mixture)
+
+
 def test_both_are_in_the_state() -> None:
     supernet, other = Supernet(Toy(0)), Supernet(Toy(1))
     with torch.no_grad():

@@ -19,6 +19,7 @@ from search_spaces import (
     choices,
     parents,
     select,
+    twins,
 )
 
 X = torch.linspace(-1, 1, 12).reshape(3, 4)
@@ -160,6 +161,27 @@ def test_a_choice_used_twice_takes_one_decision() -> None:
     assert selected[0] is selected[2]
     linear = shared.option("linear")
     assert torch.equal(selected(X), linear(linear(X).tanh()))
+
+
+def test_a_choice_inside_two_options_has_a_path_in_each_and_is_one() -> None:
+    shared = Choice({"linear": nn.Linear(4, 4), "skip": nn.Identity()})
+    outer = Choice({"plain": nn.Sequential(shared), "squashed": nn.Sequential(nn.Tanh(), shared)})
+    network = nn.Sequential(outer, nn.Tanh())
+    found = choices(network)
+    assert list(found) == ["0", "0.plain.0", "0.squashed.1"]
+    assert twins(found) == {"0": "0", "0.plain.0": "0.plain.0", "0.squashed.1": "0.plain.0"}
+    assert parents(network)["0.squashed.1"] == ("0", "squashed")
+    linear = shared.option("linear")
+    for name, path, inner in (
+        ("plain", "0.plain.0", linear(X)),
+        ("squashed", "0.squashed.1", linear(X.tanh())),
+    ):
+        assert torch.equal(select(network, Architecture({"0": name, path: "linear"}))(X), inner.tanh())
+    with pytest.raises(SearchSpaceError, match=r"'0.plain.0' is decided but not reached"):
+        select(network, Architecture({"0": "squashed", "0.squashed.1": "skip", "0.plain.0": "skip"}))
+    captured = capture_inputs(network, (X,))
+    assert torch.equal(captured["0.squashed.1"][0], X.tanh())
+    assert torch.equal(captured["0.plain.0"][0], X)
 
 
 def test_a_network_that_is_a_choice() -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from hw_cost_models.trace import static_cost
+from nas import price
+from nas.sampling import random_architecture
 from search_spaces import Architecture, SearchSpaceError, choices, select
 from search_spaces.mobile_vision import mobile_vision, strides
 
@@ -83,19 +88,73 @@ def test_what_is_added_begins_small_and_is_not_nothing() -> None:
                 assert 1e-3 < added.std() < 0.3, (path, name)
 
 
+def test_resolutions_share_the_network_and_scale_what_comes() -> None:
+    space = mobile_vision(classes=7, channels=3, resolution=12, scaled_to=(8, 5), width=8)
+    plain = dict(SMALL.network.named_parameters())
+    assert {id(p) for p in space.network.parameters()} == {
+        id(p) for p in choices(space.network)["resolution"].option("12px").parameters()
+    }
+    for (name, mine), theirs in zip(
+        choices(space.network)["resolution"].option("12px").named_parameters(), plain.values(), strict=True
+    ):
+        assert torch.equal(mine, theirs), name
+    (images,) = space.example_inputs(2, 12)
+    pattern = SMALL.references["EfficientNet-lite-like"][-1]
+    by_hand = select(SMALL.network, pattern).eval()
+    for side in (12, 8, 5):
+        taken = {f"resolution.{side}px.{path}": option for path, option in pattern.items()}
+        network = select(space.network, Architecture({"resolution": f"{side}px", **taken})).eval()
+        fed = images if side == 12 else F.interpolate(images, (side, side), mode="bilinear", antialias=True)
+        assert torch.equal(network(images), by_hand(fed))
+        assert (
+            Architecture({"resolution": f"{side}px", **taken}) in space.references["EfficientNet-lite-like"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("resolution", "options"),
+    [
+        (224, ("224px", "192px", "160px")),
+        (32, ("32px", "28px", "24px")),
+        (28, ("28px", "24px", "20px")),
+        (16, ("16px", "12px")),
+    ],
+)
+def test_what_images_are_scaled_to_unless_it_is_said(resolution: int, options: tuple[str, ...]) -> None:
+    assert choices(mobile_vision(resolution=resolution, width=8).network)["resolution"].options == options
+
+
+def test_every_resolution_has_costs_of_its_own() -> None:
+    """A table each: what is counted adds up exactly to whole networks, which one table could not do."""
+    space = mobile_vision(resolution=12, scaled_to=(8,), width=8)
+    table = price(space, device="raspberry-pi-5")
+    draws = torch.Generator().manual_seed(0)
+    drawn = [random_architecture(space.network, draws) for _ in range(8)]
+    assert {a["resolution"] for a in drawn} == {"12px", "8px"}
+    for architecture in drawn:
+        counted = static_cost(select(space.network, architecture), space.example_inputs(1, 12))
+        predicted = table.cost(architecture)
+        assert predicted.flops == counted.flops
+        assert predicted.parameters == counted.parameters
+    large, small = ("resolution.12px.stages.0.0", "resolution.8px.stages.0.0")
+    for option in table.choices[large]:
+        assert table.options[small, option].flops < 0.5 * table.options[large, option].flops
+
+
 def test_the_seed_decides_the_weights_and_the_world_does_not() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    again, other = mobile_vision(width=8, seed=0).network, mobile_vision(width=8, seed=1).network
+    made = partial(mobile_vision, width=8, resolution=12)
+    again, other = made(seed=0).network, made(seed=1).network
     assert torch.equal(torch.get_rng_state(), before)
-    same = mobile_vision(width=8, seed=0).network
+    same = made(seed=0).network
     assert all(torch.equal(a, b) for a, b in zip(again.parameters(), same.parameters(), strict=True))
     assert not torch.equal(again.head.weight, other.head.weight)
 
 
 def test_the_dearest_at_28_pixels_is_of_the_order_it_is_said_to_be() -> None:
     """10 choices of 150 MFLOP in all: some 5 ms at 30 GFLOP/s."""
-    space = mobile_vision()
+    space = mobile_vision(scaled_to=())
     largest = {
         path: next(name for name in ("mbconv_7x7_e6_se", "fused_3x3_e4") if name in choice.options)
         for path, choice in choices(space.network).items()
@@ -112,8 +171,11 @@ def test_the_dearest_at_28_pixels_is_of_the_order_it_is_said_to_be() -> None:
         ({"classes": 1}, "got 1, 1 and 28"),
         ({"channels": 0}, "got 10, 0 and 28"),
         ({"resolution": 3}, "4 x 4 pixels, got 10, 1 and 3"),
+        ({"scaled_to": (24, 28)}, "28 pixels cannot be scaled to 24, 28: give sides from 4 to 27"),
+        ({"scaled_to": (24, 24)}, "each once"),
+        ({"scaled_to": (3,)}, "give sides from 4"),
     ],
 )
-def test_sizes_that_do_not_fit(sizes: dict[str, int], match: str) -> None:
+def test_sizes_that_do_not_fit(sizes: dict[str, Any], match: str) -> None:
     with pytest.raises(SearchSpaceError, match=match):
         mobile_vision(**sizes)

@@ -19,8 +19,10 @@ from search_spaces import (
     encoder,
     finalised,
     hybrid_lm,
+    mobile_vision,
     parents,
     select,
+    twins,
 )
 from search_spaces.choice import Mixture
 from search_spaces.precision import with_precisions
@@ -64,6 +66,17 @@ def test_every_option_with_something_to_quantise_is_a_choice(space: SearchSpace)
     assert nesting["layers.0.mixer.attention"] == ("layers.0.mixer", "attention")
     assert "layers.0.mixer.grouped_query" in added  # a slice
     assert not {path for path in added if path.endswith((".skip", ".monarch", ".low_rank"))}
+
+
+def test_what_options_share_stays_shared() -> None:
+    space = with_precisions(mobile_vision(resolution=8, scaled_to=(4,), width=32), ("fp32", "int8"))
+    found, nesting = choices(space.network), parents(space.network)
+    first = twins(found)
+    small = [path for path in found if path.startswith("resolution.4px.")]
+    assert [first[path] for path in small] == [path.replace(".4px.", ".8px.") for path in small]
+    nested = [path for path in small if found[path].options == ("fp32", "int8")]
+    assert nested
+    assert all(nesting[path] == tuple(path.rsplit(".", 1)) for path in nested)
 
 
 def test_all_share_one_set_of_weights(space: SearchSpace) -> None:

@@ -95,7 +95,7 @@ def mobile_vision(
         torch.manual_seed(seed)
         network = MobileVision(classes, channels, width, strides(resolution))
         _initialise(network)
-    places = {f"resolution.{side}px.": {"resolution": f"{side}px"} for side in (resolution, *sides)}
+    places = {f"resolution.{side}px.": {"resolution": f"{side}px"} for side in (resolution, *sides) if sides}
     return SearchSpace(
         name="mobile-vision",
         network=AnyResolution(network, resolution, sides) if sides else network,
@@ -103,8 +103,8 @@ def mobile_vision(
         input_names=("images",),
         output_names=("logits",),
         references={
-            "MobileNetV3-small-like": _at_all(mobilenet_v3_small_like(), places if sides else {"": {}}),
-            "EfficientNet-lite-like": _at_all(efficientnet_lite_like(), places if sides else {"": {}}),
+            "MobileNetV3-small-like": _at_all(mobilenet_v3_small_like(), places),
+            "EfficientNet-lite-like": _at_all(efficientnet_lite_like(), places),
         },
         length=resolution,
         unit="pixels",
@@ -129,10 +129,10 @@ def _default_sides(resolution: int) -> tuple[int, ...]:
 def _at_all(
     sizes: Sequence[Architecture], places: Mapping[str, Mapping[str, str]]
 ) -> tuple[Architecture, ...]:
-    """In every place, by the prefix of its paths, with what is decided around it."""
+    """In every place, by the prefix of its paths, with what is decided around it; without places as it is."""
     return tuple(
         Architecture({**around, **{prefix + path: option for path, option in size.items()}})
-        for prefix, around in places.items()
+        for prefix, around in (places or {"": {}}).items()
         for size in sizes
     )
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from hw_cost_models.graph import Kind, Unknown
     from hw_cost_models.onnx_counts import Count
+    from hw_cost_models.onnx_file import Node
 
 VIEWS = {"BitCast", "Dropout", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"}
 """The same bytes under another shape; `Cast` to the type it is given as well."""
@@ -30,8 +31,15 @@ PICKS_ROWS = {"Compress", "Gather", "GatherElements", "GatherND", "Slice"}
 SHAPES_ONLY = {"Shape", "Size"}
 """Read nothing of their input."""
 
-ON_INTEGERS = {"com.microsoft.DynamicQuantizeMatMul"}
-"""Take floats and make integers of them inside."""
+_EIGHT_BITS_INSIDE = 4
+"""The accuracy level at which MatMulNBits makes int8 of its inputs (onnxruntime/docs/ContribOperators.md)."""
+
+
+def runs_on_integers(node: Node) -> bool:
+    """Whether it takes floats and makes integers of them inside."""
+    if full_name(node) == "com.microsoft.MatMulNBits":
+        return bool(node.attribute("accuracy_level", 0) == _EIGHT_BITS_INSIDE)
+    return full_name(node) == "com.microsoft.DynamicQuantizeMatMul"
 
 
 def price(path: Path, call: Call, unknown: Unknown) -> tuple[Kind, float, bool]:

@@ -11,7 +11,7 @@ from hw_cost_models.errors import DamagedFileError
 from hw_cost_models.graph import Operator, Storage, add_operator, arithmetic_type, finish
 from hw_cost_models.onnx_counts import Call
 from hw_cost_models.onnx_file import understood
-from hw_cost_models.onnx_formulas import ON_INTEGERS, PICKS_ROWS, SHAPES_ONLY, VIEWS, price
+from hw_cost_models.onnx_formulas import PICKS_ROWS, SHAPES_ONLY, VIEWS, price, runs_on_integers
 from hw_cost_models.onnx_quantised import Quantised, quantised
 from hw_cost_models.onnx_shapes import RANDOM, ShapeInference, full_name
 from hw_cost_models.onnx_values import Memory, Value
@@ -120,7 +120,7 @@ class Reader:
             else:
                 value.memory = self.new_memory(value.held.bytes, self.step)
         operator = self._describe(
-            call, free=view or constant, on_integers=node in plan.operators or full_name(node) in ON_INTEGERS
+            call, free=view or constant, on_integers=node in plan.operators or runs_on_integers(node)
         )
         self.place(operator, given, made)
         return call.outputs

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from hw_cost_models import call_bytes, formulas, higher_order
+from hw_cost_models.eight_bits import EightBits
 from hw_cost_models.graph import Operator, Storage, Unknown, add_operator, arithmetic_type, finish
 from hw_cost_models.operator_call import Call, tensors, type_name
 
@@ -38,6 +39,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
         self.producers: dict[int, int] = {}  # tensor -> the operator that returned it
         self.writers: dict[int, int] = {}  # storage -> the operator that last changed it in place
         self.constant = set[int]()  # storages
+        self.eight_bits = EightBits(_storage)
         self.sizes = {_storage(tensor): tensor.untyped_storage().nbytes() for tensor in self.tensors}
         self.workspaces: list[Storage] = []
         self.born = dict.fromkeys(self.sizes, -1)
@@ -116,17 +118,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch lea
 
     def _describe(self, call: Call, free: bool) -> Operator:
         kind, flops, covered = formulas.price(call, "skip" if free else self.unknown)
-        reads = [] if free else call_bytes.reads(call)
+        integers = self.eight_bits
+        integers.note(call, constant=self.is_constant(call.inputs))
+        reads = (
+            [] if free else [(tensor, integers.bytes_of(tensor, n)) for tensor, n in call_bytes.reads(call)]
+        )
+        arithmetic = arithmetic_type(type_name(tensor.dtype) for tensor in (*call.inputs, *call.outputs))
         return Operator(
             operator=str(call.operator.overloadpacket),
             kind=kind,
             shapes=[tuple(tensor.shape) for tensor in call.outputs],
             dtypes=[type_name(tensor.dtype) for tensor in call.outputs],
             input_shapes=[tuple(tensor.shape) for tensor in call.inputs],
-            dtype=arithmetic_type(type_name(tensor.dtype) for tensor in (*call.inputs, *call.outputs)),
+            dtype="int8" if integers.multiplies(call, kind) else arithmetic,
             flops=0.0 if free else flops,
             bytes_read=sum(count for _, count in reads),
-            bytes_written=0 if free else call_bytes.bytes_written(call),
+            bytes_written=0 if free else integers.bytes_of(call.outputs[0], call_bytes.bytes_written(call)),
             weight_bytes=sum(count for tensor, count in reads if _storage(tensor) in self.constant),
             launches=0 if free else 1,
             free=free,

@@ -75,7 +75,10 @@ class Case:
 def clothes(share: float) -> Case:
     return Case(
         *("local", "latency_ms", Workload(1, 28), 1, fashion_mnist),
-        *(partial(mobile_vision, width=16), "EfficientNet-lite-like"),  # the widths of MobileNetV3-small
+        *(
+            partial(mobile_vision, width=16, scaled_to=(24, 20)),
+            "EfficientNet-lite-like",
+        ),  # the widths of MobileNetV3-small
         share=share,
         effort=IMAGES,
     )

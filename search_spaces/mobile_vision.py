@@ -65,8 +65,8 @@ def mobile_vision(
     """Images (batch, channels, resolution, resolution), of mean 0 and deviation 1 -> logits (batch, classes).
 
     The choice `resolution` is between the images as they come and the sides `scaled_to` which the network
-    scales them: unless given, 6/7 and 5/7 of `resolution` where that is 16 or more; where there are none,
-    there is no such choice. Its options share all weights, and each has costs of its own.
+    scales them: unless given, 5/7 of `resolution` where that is 16 or more; where there are none, there is no
+    such choice. Its options share all weights, and each has costs of its own.
 
     Choices at `resolution.<side>px.stages.<i>.<j>`, or `stages.<i>.<j>`: stage i of four, block j in it. The
     first of a stage changes the shape, and so cannot be skipped. `width` is that of the stem and the first
@@ -119,11 +119,9 @@ def strides(resolution: int) -> tuple[int, ...]:
 
 
 def _default_sides(resolution: int) -> tuple[int, ...]:
-    """As the 192 and 160 beside 224 pixels of MobileNets (Howard et al. 2017, arXiv:1704.04861, table 7)."""
-    if resolution < _SCALED_FROM:
-        return ()
-    sides = (_LAST_SIDE * round(resolution * sevenths / 7 / _LAST_SIDE) for sevenths in (6, 5))
-    return tuple(dict.fromkeys(sides))
+    """Half of the pixels, as the 160 x 160 beside 224 x 224 of MobileNets (Howard et al. 2017, arXiv:1704.04861,
+    table 7): every side more is to be priced, too."""
+    return (_LAST_SIDE * round(resolution * 5 / 7 / _LAST_SIDE),) if resolution >= _SCALED_FROM else ()
 
 
 def _at_all(

@@ -119,8 +119,8 @@ def strides(resolution: int) -> tuple[int, ...]:
 
 
 def _default_sides(resolution: int) -> tuple[int, ...]:
-    """Half of the pixels, as the 160 x 160 beside 224 x 224 of MobileNets (Howard et al. 2017, arXiv:1704.04861,
-    table 7): every side more is to be priced, too."""
+    """Half of the pixels, as the 160 x 160 beside 224 x 224 of MobileNets (Howard et al. 2017,
+    arXiv:1704.04861, table 7). Every side more is to be priced, too."""
     return (_LAST_SIDE * round(resolution * 5 / 7 / _LAST_SIDE),) if resolution >= _SCALED_FROM else ()
 
 

@@ -37,6 +37,7 @@ from nas.options import (
     StateLimit,
     StatisticName,
     ThreadsOption,
+    precisions_of,
 )
 
 app = typer.Typer(
@@ -137,7 +138,6 @@ def search(
     from nas.terminal import show_place
     from nas.workloads import workload_of
     from search_spaces.catalogue import lasting
-    from search_spaces.precision import with_precisions
 
     budget = nas.Budget(
         latency_ms=latency_ms,
@@ -159,9 +159,8 @@ def search(
     if target and space != "hybrid-lm":
         raise typer.BadParameter(f"{target} beside --space {space}: which of the two?")
     name = target or space
-    built, task = own_space.space_and_task(name, data, length)
-    precisions = tuple(name.strip() for name in precision.split(",")) if precision is not None else ()
-    built = with_precisions(built, precisions) if precision is not None else built
+    precisions = precisions_of(precision)
+    built, task = own_space.space_and_task(name, data, length, precisions)
     path = out or _next_run()
     with bar() as shown:
         result = nas.search(

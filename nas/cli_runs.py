@@ -29,13 +29,10 @@ def open_run(path: Path) -> Run:
 
 def space_and_task(run: Run) -> tuple[SearchSpace, Task]:
     from nas import own_space
-    from search_spaces.precision import with_precisions
 
     config = run.config
-    name = config.get("origin") or config["space"]
-    space, task = own_space.space_and_task(name, config["data"], config["workload"]["length"])
-    precisions = config.get("precisions")
-    return (with_precisions(space, precisions) if precisions else space), task
+    name, length = config.get("origin") or config["space"], config["workload"]["length"]
+    return own_space.space_and_task(name, config["data"], length, config.get("precisions", ()))
 
 
 @contextmanager

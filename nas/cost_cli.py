@@ -18,12 +18,14 @@ from nas.options import (
     JsonOption,
     KindName,
     LengthOption,
+    PrecisionOption,
     ProviderOption,
     RuntimeOption,
     SpaceOption,
     StatisticName,
     StatisticOption,
     ThreadsOption,
+    precisions_of,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from hw_cost_models.device import Device
     from hw_cost_models.predictor import PredictedLatency
     from nas.cost_table import CostTable
+    from search_spaces import SearchSpace
 
 
 def cost(
@@ -46,6 +49,7 @@ def cost(
         ),
     ] = None,
     space: SpaceOption = "hybrid-lm",
+    precision: PrecisionOption = None,
     device: DeviceOption = "local",
     all_devices: Annotated[
         bool, typer.Option("--all-devices", help="Of a network: compare all profiles, and this machine.")
@@ -91,14 +95,20 @@ def cost(
 
     asked = partial(load_device, threads=threads, runtime=runtime and runtime.value, provider=provider)
     if target is None:
+        from nas.own_space import space_named
+
         if all_devices or dim or skip_unknown or learned:
             raise typer.BadParameter(
                 "--all-devices, --dim, --skip-unknown and --learned are for a file or a module"
             )
-        _print_space(_priced(space, asked(device), batch, length, kind.value, statistic.value), as_json)
+        built = space_named(space, precisions_of(precision))
+        _print_space(_priced(built, asked(device), batch, length, kind.value, statistic.value), as_json)
         return
     from hw_cost_models.cost import Workload
     from hw_cost_models.subject import graph_of
+
+    if precision is not None:
+        raise typer.BadParameter("--precision is for a space: a file has the precisions that it has")
 
     dimensions = {"batch": batch, "length": length or Workload.length, **_dimensions(dim or [])}
     graph = graph_of(target, dimensions, "skip" if skip_unknown else "error")
@@ -171,16 +181,14 @@ def _print_network(
 
 
 def _priced(
-    space: str, profile: Device, batch: int, length: int | None, kind: Any, statistic: Any
+    space: SearchSpace, profile: Device, batch: int, length: int | None, kind: Any, statistic: Any
 ) -> CostTable:
-    from nas.own_space import space_named
     from nas.pricing import assembly_of, price_on
     from nas.settings import PRESETS
     from nas.terminal import Bar
     from nas.workloads import workload_of
 
-    built = space_named(space)
-    assembly = assembly_of(built, workload_of(built, batch, length, kind))
+    assembly = assembly_of(space, workload_of(space, batch, length, kind))
     with Bar(Console(stderr=True)) as bar:
         bar.plan(1)
         bar.phase("pricing every option")

@@ -73,23 +73,23 @@ def comparison_table(target: str, found: Sequence[Breakdown]) -> Table:
 def cost_table(table: CostTable) -> Table:
     """Options by choice, dearest first, with their share of the dearest architecture; equal choices once."""
     dearest = table.cost(table.dearest()).latency_ms
-    drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    for column in ("choice", "option"):
-        drawn.add_column(column)
-    for column in ("latency ms", "share", "weights MB", "peak MB", "params M", "MFLOP"):
-        drawn.add_column(column, justify="right")
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    drawn.add_column("choice\n  option", overflow="fold")
+    for column in ("latency\nms", "share", "weights\nMB", "peak\nMB", "params\nM", "\nMFLOP"):
+        drawn.add_column(column, justify="right", no_wrap=True)
     groups: dict[tuple[tuple[str, Cost], ...], list[str]] = {}
     for path, names in table.choices.items():
         groups.setdefault(tuple((name, table.options[path, name]) for name in names), []).append(path)
-    rows = [
-        (", ".join(paths) if i == 0 else "", name, cost)
-        for options, paths in groups.items()
-        for i, (name, cost) in enumerate(sorted(options, key=lambda o: -o[1].latency_ms))
-    ]
-    for label, name, cost in [*rows, ("the rest", "", table.fixed)]:
+    rows: list[tuple[str, Cost | None]] = []
+    for options, paths in groups.items():
+        rows.append((_together(paths), None))
+        rows += [(f"  {name}", cost) for name, cost in sorted(options, key=lambda o: -o[1].latency_ms)]
+    for label, cost in [*rows, ("the rest", table.fixed)]:
+        if cost is None:
+            drawn.add_row(f"[bold]{escape(label)}[/]")
+            continue
         drawn.add_row(
-            label,
-            name,
+            escape(label),
             f"{cost.latency_ms:.3f}",
             f"{cost.latency_ms / dearest:.0%}",
             f"{cost.weight_bytes / 1e6:.3f}",
@@ -102,6 +102,15 @@ def cost_table(table: CostTable) -> Table:
         f"{table.statistic}; residual on whole architectures {table.calibration.latency.residual:.1%}"
     )
     return drawn
+
+
+def _together(paths: Sequence[str]) -> str:
+    """Paths in one, with a star where they differ: `layers.*.mixer ×4`."""
+    parts = [path.split(".") for path in paths]
+    if len(paths) == 1 or len({len(part) for part in parts}) > 1:
+        return ", ".join(paths)
+    starred = (names[0] if len(set(names)) == 1 else "*" for names in zip(*parts, strict=True))
+    return f"{'.'.join(starred)} ×{len(paths)}"
 
 
 def device_table(profiles: Sequence[Device]) -> Table:

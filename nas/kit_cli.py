@@ -9,7 +9,14 @@ import typer
 from rich.console import Console
 
 from nas.cli_runs import console, exit_with, open_run, space_and_task
-from nas.options import BatchOption, LengthOption, RunArgument, SpaceOption  # noqa: TC001  # typer reads them
+from nas.options import (
+    BatchOption,
+    LengthOption,
+    PrecisionOption,
+    RunArgument,
+    SpaceOption,
+    precisions_of,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,6 +31,7 @@ app = typer.Typer(
 @app.command()
 def make(
     space: SpaceOption = "hybrid-lm",
+    precision: PrecisionOption = None,
     batch: BatchOption = 1,
     length: LengthOption = None,
     context: Annotated[
@@ -46,7 +54,7 @@ def make(
     from nas.terminal import Bar
     from nas.workloads import workload_of
 
-    built = space_named(space)
+    built = space_named(space, precisions_of(precision))
     workloads = [workload_of(built, batch, length)]
     if context is not None:
         workloads += [Workload(batch, context, "prefill"), Workload(batch, context, "decode")]

@@ -70,6 +70,13 @@ PrecisionOption = Annotated[
         rich_help_panel="What",
     ),
 ]
+
+
+def precisions_of(given: str | None) -> tuple[str, ...]:
+    """Those of a PrecisionOption; none where it is not given."""
+    return () if given is None else tuple(name.strip() for name in given.split(","))
+
+
 LOCAL = "local"
 _BUDGET = "Budget (limits hold together)"
 DEVICE = typer.Option(

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from hw_cost_models.subject import returned_by
 from nas.errors import BadInputError
-from search_spaces import SearchSpace, catalogue
+from search_spaces import SearchSpace, catalogue, with_precisions
 from search_spaces.trial import as_task
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from search_spaces import Task
 
 
@@ -22,21 +24,29 @@ def is_own(name: str) -> bool:
     return ":" in name
 
 
-def space_named(name: str) -> SearchSpace:
-    """The space alone, to be priced.
+def space_named(name: str, precisions: Sequence[str] = ()) -> SearchSpace:
+    """The space alone, to be priced; with `precisions`, a choice of them in every option.
 
-    Raises SearchSpaceError for a name that the catalogue has not, SubjectError for a function that is missing
-    or fails, BadInputError for one that returns something else.
+    Raises SearchSpaceError for a name that the catalogue has not, or precisions that do not suit;
+    SubjectError for a function that is missing or fails, BadInputError for one that returns something else.
     """
-    return _own(name)[0] if is_own(name) else catalogue.space_named(name)
+    space = _own(name)[0] if is_own(name) else catalogue.space_named(name)
+    return with_precisions(space, precisions) if precisions else space
 
 
-def space_and_task(name: str, data: str | None, length: int | None) -> tuple[SearchSpace, Task]:
+def space_and_task(
+    name: str, data: str | None, length: int | None, precisions: Sequence[str] = ()
+) -> tuple[SearchSpace, Task]:
     """The space and what it is to learn.
 
     Raises as `space_named` does, DataError for the data, and BadInputError for an own space that comes with a
     task beside `data`, or with neither.
     """
+    space, task = _space_and_task(name, data, length)
+    return (with_precisions(space, precisions) if precisions else space), task
+
+
+def _space_and_task(name: str, data: str | None, length: int | None) -> tuple[SearchSpace, Task]:
     if not is_own(name):
         return catalogue.space_and_task(name, data, length)
     space, task = _own(name)

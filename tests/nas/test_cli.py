@@ -320,6 +320,28 @@ def test_the_cost_table_for_people(nas: Nas) -> None:
     assert all(name in out for name in ("raspberry-pi-5", FIRST, "tanh.x2", "wide", "the rest"))
 
 
+def test_equal_places_share_a_heading_and_figures_are_whole_in_a_narrow_terminal(nas: Nas) -> None:
+    code, out, _ = nas(
+        "cost",
+        "--space",
+        "encoder",
+        "--device",
+        "raspberry-pi-5",
+        "--length",
+        "16",
+        "--precision",
+        "fp32,int8",
+    )
+    assert code == 0
+    assert "layers.*.mixer ×4" in out
+    assert "layers.*.mixer.attention" in out
+    assert "int8" in out
+    assert "…" not in out
+    code, _, error = nas("cost", "model.onnx", "--precision", "int8")
+    assert code == 2
+    assert "--precision is for a space" in error
+
+
 def test_devices(nas: Nas) -> None:
     code, out, _ = nas("devices", "--json")
     assert code == 0

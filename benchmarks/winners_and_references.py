@@ -2,12 +2,12 @@
 
     python benchmarks/winners_and_references.py --out runs/winners [--seeds 3] [--preset quick] [--only TEXT]
 
-`hybrid-lm` on text and on in-context recall, under budgets that differ in device, threads and context;
-`mobile-vision` on clothes and on digits. Each limit is a share of what the full LLaMA-like stack or
-EfficientNet-lite-like network takes there. Winner, reference and the best
-random architecture are trained in the same way. Printed and saved: the options of the winners, those on the
-front of quality and cost, and test figures as mean and standard deviation over the seeds. A run that is there
-already is not run again.
+`hybrid-lm` on text and on in-context recall, under budgets that differ in device, threads and context, and
+with a choice of precision under one of memory; `mobile-vision` on clothes and on digits. Each limit is a
+share of what the full LLaMA-like stack or EfficientNet-lite-like network takes there. Winner, reference and
+the best random architecture are trained in the same way. Printed and saved: the options of the winners,
+those on the front of quality and cost, and test figures as mean and standard deviation over the seeds. A
+run that is there already is not run again.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import nas
 from hw_cost_models.cost import Workload
 from hw_cost_models.device import load_device
 from hw_cost_models.files import read_json
+from nas.budget import metric
 from nas.pricing import assembly_of, price_on
 from nas.progress import Silent
 from nas.report.option_costs import groups, limited, qualities
@@ -37,6 +38,8 @@ from search_spaces import ByteText, hybrid_lm
 from search_spaces.digits import digits
 from search_spaces.fashion_mnist import fashion_mnist
 from search_spaces.mobile_vision import mobile_vision
+from search_spaces.precision import with_precisions
+from search_spaces.quantised import PRECISIONS
 from search_spaces.space import batch_multiple
 from search_spaces.synthetic import SyntheticTask
 
@@ -90,6 +93,10 @@ CASES = {
     "here": Case("local", threads=1),
     "here, 2 threads": Case("local", threads=2),
     "here, a token after 4,096": Case("local", "decode_ms", Workload(1, 4096, "decode"), threads=1),
+    "here, integers": Case(
+        *("local", "memory_mb", Workload(), 1, ByteText, lambda: with_precisions(hybrid_lm(), PRECISIONS)),
+        share=0.4,
+    ),
     "here, recall": Case(
         *("local", "latency_ms", Workload(1, 512), 1, lambda: SyntheticTask("recall")), effort=RECALL
     ),
@@ -111,7 +118,8 @@ def search(case: Case, seed: int, preset: str, out: Path) -> dict[str, Any]:
         with Bar(Console()) as bar:
             return nas.resume(out, space, task, progress=bar).summary
     table, _ = price_on(device, assembly_of(space, case.workload), "p50", ROUNDS, Silent())
-    limit = case.share * max(table.cost(size).latency_ms for size in space.references[case.reference])
+    limited, sizes = metric(case.metric), space.references[case.reference]
+    limit = case.share * max(limited.of(table.cost(size)) for size in sizes)
     with Bar(Console()) as bar:
         return nas.search(
             *(space, task, out),
@@ -157,6 +165,9 @@ def summed_up(runs: list[dict[str, Any]], places: list[Path]) -> dict[str, Any]:
             name: {what: [t[name][what] for t in trained] for what in ("test_metric", "test_error")}
             for name in COMPARED
         },
+        "all_in_int8": {
+            name: [run["precision"][name]["int8"] for run in runs if "precision" in run] for name in COMPARED
+        },
     }
 
 
@@ -183,6 +194,9 @@ def main() -> None:
         for network in COMPARED:
             figures = found[name][network]
             print(f"  {network:12} {told(figures['test_metric'])}  errors {told(figures['test_error'])}")
+        for network, figures in found[name]["all_in_int8"].items():
+            if figures:
+                print(f"  {network:12} {told(figures)} with all in int8")
         for what in ("options", "on_front"):
             counts = ", ".join(f"{count} {option}" for option, count in found[name][what].items())
             print(f"  {what}: {counts}")

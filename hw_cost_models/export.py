@@ -8,9 +8,6 @@ ten seconds so.
 from __future__ import annotations
 
 import inspect
-import logging
-import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,10 +16,11 @@ from torch import Tensor, nn
 from hw_cost_models.cut_out import cut_out
 from hw_cost_models.errors import ExportError
 from hw_cost_models.evaluating import evaluating
+from hw_cost_models.exporter import readied
 from hw_cost_models.files import write_atomic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -200,7 +198,7 @@ def _program(
     input_names: list[str],
     output_names: list[str],
 ) -> torch.onnx.ONNXProgram:
-    with evaluating(module), _quiet_exporter(), torch.no_grad():
+    with evaluating(module), readied(), torch.no_grad():
         program = torch.onnx.export(
             module,
             examples,
@@ -270,24 +268,3 @@ def _clear_traces(graph: onnx.GraphProto) -> None:
                 _clear_traces(attribute.g)
     for value in (*graph.input, *graph.output, *graph.initializer):
         value.ClearField("metadata_props")
-
-
-@contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Without known remarks of the exporter: torchvision is absent, torch uses what it deprecates, inputs
-    share a dimension (which is why they share its name), recurrent layers keep a list of their weights."""
-    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
-
-    def worth_saying(record: logging.LogRecord) -> bool:
-        return "torchvision is not installed" not in record.getMessage()
-
-    logger.addFilter(worth_saying)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r".*isinstance\(treespec, LeafSpec\)", FutureWarning)
-            warnings.filterwarnings("ignore", r".*shares the same shape constraints", UserWarning)
-            warnings.filterwarnings("ignore", r".*_flat_weights.* were assigned during export", UserWarning)
-            warnings.filterwarnings("ignore", "_check_is_size will be removed", FutureWarning)
-            yield
-    finally:
-        logger.removeFilter(worth_saying)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from nas.paths import together
 from nas.terminal import figure
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def cost_table(table: CostTable) -> Table:
         groups.setdefault(tuple((name, table.options[path, name]) for name in names), []).append(path)
     rows: list[tuple[str, Cost | None]] = []
     for options, paths in groups.items():
-        rows.append((_together(paths), None))
+        rows.append((f"{together(paths)} ×{len(paths)}" if len(paths) > 1 else paths[0], None))
         rows += [(f"  {name}", cost) for name, cost in sorted(options, key=lambda o: -o[1].latency_ms)]
     for label, cost in [*rows, ("the rest", table.fixed)]:
         if cost is None:
@@ -102,15 +103,6 @@ def cost_table(table: CostTable) -> Table:
         f"{table.statistic}; residual on whole architectures {table.calibration.latency.residual:.1%}"
     )
     return drawn
-
-
-def _together(paths: Sequence[str]) -> str:
-    """Paths in one, with a star where they differ: `layers.*.mixer ×4`."""
-    parts = [path.split(".") for path in paths]
-    if len(paths) == 1 or len({len(part) for part in parts}) > 1:
-        return ", ".join(paths)
-    starred = (names[0] if len(set(names)) == 1 else "*" for names in zip(*parts, strict=True))
-    return f"{'.'.join(starred)} ×{len(paths)}"
 
 
 def device_table(profiles: Sequence[Device]) -> Table:

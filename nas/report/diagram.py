@@ -104,7 +104,7 @@ def draw(graph: nx.DiGraph[int], nodes: list[Node], total: float, colours: dict[
     centres = place(graph, [node.column for node in nodes], width)
     heads = {nodes[number].column: centres[number][0] for number in reversed(list(graph))}
     titles = "".join(
-        f'<text class="layer" x="{x - width / 2:.1f}" y="18">{escape(_short(name, width))}</text>'
+        f'<text class="layer" x="{x - width / 2:.1f}" y="18">{escape(_short(name, width, last=True))}</text>'
         for name, x in heads.items()
     )
     arrows = "".join(_arrow(centres[a], centres[b], width) for a, b in graph.edges)
@@ -152,6 +152,9 @@ def _box(node: Node, centre: Point, width: float, total: float, colours: dict[st
     )
 
 
-def _short(text: str, width: float) -> str:
+def _short(text: str, width: float, *, last: bool = False) -> str:
+    """What there is room for: its beginning, or its end."""
     longest = int((width - 20) / LETTER)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+    if len(text) <= longest:
+        return text
+    return "…" + text[1 - longest :] if last else text[: longest - 1] + "…"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from statistics import mean
 from typing import TYPE_CHECKING
 
 from nas.budget import METRICS, Metric, metric
+from nas.paths import together
 from search_spaces.quantised import PRECISIONS
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Group:
     @property
     def title(self) -> str:
         """`layers.*.mixer`."""
-        return ", ".join(dict.fromkeys(re.sub(r"\d+", "*", path) for path in self.paths))
+        return together(self.paths)
 
     def taken(self, architecture: Mapping[str, str]) -> Counter[str]:
         """How often an architecture takes each option."""

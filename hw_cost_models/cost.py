@@ -12,21 +12,23 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["forward", "prefill", "decode"]
+Unit = Literal["tokens", "pixels", "examples"]
+"""What the length is counted in; of examples of one size it means nothing."""
 
 
 @dataclass(frozen=True)
 class Workload:
     """The inputs that a cost is for. Costs of different workloads never add up.
 
-    A *forward* takes `length` tokens or, as `unit` says, images of so many pixels on a side; a *prefill*
-    takes a prompt of `length` tokens; a *decode* takes one token, and the state that `length` tokens before
-    it left.
+    A *forward* takes `length` tokens or, as `unit` says, images of so many pixels on a side, or examples of
+    the one size that there is; a *prefill* takes a prompt of `length` tokens; a *decode* takes one token, and
+    the state that `length` tokens before it left.
     """
 
     batch: int = 1
     length: int = 256
     kind: Kind = "forward"
-    unit: Literal["tokens", "pixels"] = "tokens"
+    unit: Unit = "tokens"
 
     def __post_init__(self) -> None:
         if self.batch < 1 or self.length < 1:
@@ -35,11 +37,13 @@ class Workload:
             )
 
     def __str__(self) -> str:
-        return f"{self.kind}, batch {self.batch}, {self.size}"
+        return f"{self.kind}, batch {self.batch}" + (f", {self.size}" if self.unit != "examples" else "")
 
     @property
     def size(self) -> str:
-        """Of one example: `length 1,024` or `28 x 28 pixels`."""
+        """Of one example: `length 1,024` or `28 x 28 pixels`, or just `one example`."""
+        if self.unit == "examples":
+            return "one example"
         length = f"{self.length:,}"
         return f"{length} x {length} pixels" if self.unit == "pixels" else f"length {length}"
 

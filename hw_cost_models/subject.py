@@ -50,6 +50,8 @@ def returned_by(target: str) -> object:
     place, colon, name = target.partition(":")
     if not colon or not place or not name:
         raise SubjectError(f"{target!r} is not of the form module:function")
+    if place.endswith(".py"):
+        raise SubjectError(f"{target}: a module is named without .py, as {place.removesuffix('.py')}:{name}")
     sys.path.insert(0, os.getcwd())
     try:
         function = _function(place, name, target)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from nas.pricing import price
+    from nas.progress import Progress, Silent
     from nas.settings import PRESETS, Effort
     from nas.start import Result, resume, search
     from nas.supernet import Supernet
@@ -43,8 +44,10 @@ _HOME = {
     "NasError": "errors",
     "PRESETS": "settings",
     "Problem": "discretise",
+    "Progress": "progress",
     "Result": "start",
     "Scores": "discretise",
+    "Silent": "progress",
     "Supernet": "supernet",
     "VerificationError": "errors",
     "price": "pricing",
@@ -65,8 +68,10 @@ __all__ = [
     "InfeasibleBudgetError",
     "NasError",
     "Problem",
+    "Progress",
     "Result",
     "Scores",
+    "Silent",
     "Supernet",
     "VerificationError",
     "price",
@@ -79,3 +84,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'nas' has no attribute {name!r}")
     return getattr(import_module(f"nas.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

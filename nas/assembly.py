@@ -60,8 +60,10 @@ class Assembly:
         if self.decodes and not any(isinstance(part, Stateful) for part in self.network.modules()):
             raise BadInputError(f"space {space.name!r} has no decode step: none of its blocks keeps a state")
         self.inputs = space.example_inputs(workload.batch, 1 if self.decodes else workload.length)
-        self.choices, self.nesting = choices(self.network), parents(self.network)
         self._captured = capture_inputs(self.network, self.inputs)
+        found, nesting = choices(self.network), parents(self.network)
+        self.choices = {path: found[path] for path in self._captured}  # as data passes them
+        self.nesting = {path: nesting[path] for path in self._captured}
         self._made: dict[str, Callable[[], onnx.ModelProto]] = {}
 
     @property

@@ -29,9 +29,17 @@ def open_run(path: Path) -> Run:
 
 def space_and_task(run: Run) -> tuple[SearchSpace, Task]:
     from nas import own_space
+    from nas.errors import BadInputError
+    from search_spaces.catalogue import SPACES
 
     config = run.config
     name, length = config.get("origin") or config["space"], config["workload"]["length"]
+    if name not in SPACES and not own_space.is_own(name):
+        raise BadInputError(
+            f"{run.path} was searched from Python, in a space {name!r} that only your program can build: "
+            f"nas.resume({str(run.path)!r}, space, task) goes on with it there, and nas.search(..., "
+            "origin='module:function') says beforehand where this command finds it"
+        )
     return own_space.space_and_task(name, config["data"], length, config.get("precisions", ()))
 
 

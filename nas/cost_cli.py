@@ -44,7 +44,7 @@ def cost(
         typer.Argument(
             metavar="[FILE.onnx|MODULE:FUNCTION]",
             help="A network to price by operators: an ONNX file, or a function that returns a module and the "
-            "tuple of its inputs. Without it: every option of --space.",
+            "tuple of its inputs. Or one that returns a SearchSpace; without it --space: every option.",
             show_default=False,
         ),
     ] = None,
@@ -94,14 +94,16 @@ def cost(
     from hw_cost_models.device import device_names, load_device
 
     asked = partial(load_device, threads=threads, runtime=runtime and runtime.value, provider=provider)
-    if target is None:
-        from nas.own_space import space_named
+    from nas.own_space import in_precisions, is_own, space_in, space_named
 
+    own = space_in(target) if target and is_own(target) else None
+    if target is None or own:
         if all_devices or dim or skip_unknown or learned:
             raise typer.BadParameter(
                 "--all-devices, --dim, --skip-unknown and --learned are for a file or a module"
             )
-        built = space_named(space, precisions_of(precision))
+        precisions = precisions_of(precision)
+        built = in_precisions(own, precisions) if own else space_named(space, precisions)
         _print_space(_priced(built, asked(device), batch, length, kind.value, statistic.value), as_json)
         return
     from hw_cost_models.cost import Workload

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from nas.budget import Budget
+from nas.discretise import Scores
 from nas.paths import together
 from nas.terminal import figure
 
@@ -102,7 +104,17 @@ def cost_table(table: CostTable) -> Table:
         f"{table.device}, {table.threads} thread{'s' if table.threads > 1 else ''}, {table.workload}, "
         f"{table.statistic}; residual on whole architectures {table.calibration.latency.residual:.1%}"
     )
+    drawn.caption, drawn.caption_justify = _range(table), "left"
     return drawn
+
+
+def _range(table: CostTable) -> str:
+    """The cheapest and the dearest architecture, in latency: between them a limit decides something."""
+    decisions = {d: -c.latency_ms for d, c in table.options.items()}
+    cheapest = table.problem(Budget()).best(Scores(decisions))
+    assert cheapest is not None  # `dearest` has found that there are architectures
+    low, high = (table.cost(a).latency_ms for a in (cheapest.architecture, table.dearest()))
+    return f"whole architectures take {figure(low)} to {figure(high)} ms"
 
 
 def device_table(profiles: Sequence[Device]) -> Table:

@@ -30,8 +30,25 @@ def space_named(name: str, precisions: Sequence[str] = ()) -> SearchSpace:
     Raises SearchSpaceError for a name that the catalogue has not, or precisions that do not suit;
     SubjectError for a function that is missing or fails, BadInputError for one that returns something else.
     """
-    space = _own(name)[0] if is_own(name) else catalogue.space_named(name)
+    return in_precisions(_own(name)[0] if is_own(name) else catalogue.space_named(name), precisions)
+
+
+def in_precisions(space: SearchSpace, precisions: Sequence[str]) -> SearchSpace:
+    """With a choice of them in every option, where any are named."""
     return with_precisions(space, precisions) if precisions else space
+
+
+def space_in(target: str) -> SearchSpace | None:
+    """The space that `module:function` returns, alone or with a task; None where it returns something else.
+
+    Raises SubjectError for a function that is missing or fails.
+    """
+    match returned_by(target):
+        case SearchSpace() as space:
+            return space
+        case (SearchSpace() as space, _):
+            return space
+    return None
 
 
 def space_and_task(
@@ -43,7 +60,7 @@ def space_and_task(
     task beside `data`, or with neither.
     """
     space, task = _space_and_task(name, data, length)
-    return (with_precisions(space, precisions) if precisions else space), task
+    return in_precisions(space, precisions), task
 
 
 def _space_and_task(name: str, data: str | None, length: int | None) -> tuple[SearchSpace, Task]:

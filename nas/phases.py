@@ -41,8 +41,12 @@ if TYPE_CHECKING:
 
 RANKING = 4
 """Candidates are ranked on this many times the batches that the scores were fitted to."""
-FINAL_BATCHES = 32
-"""Batches of the validation and test losses of trained networks."""
+SHORT_MS = 0.2
+"""Below, what a machine does beside the network shifts its latency by several per cent."""
+RIVALS = 2
+"""How many are usually trained beside the winner: as many phases are announced before that is known."""
+FINAL_BATCHES = 256
+"""Batches of the validation and test losses of trained networks, where the data has so many."""
 
 
 class Phases:
@@ -58,7 +62,8 @@ class Phases:
 
     def finish(self) -> None:
         joint, here = self.settings.schedule == "joint", self.device.here
-        self.progress.plan(12 - joint - (not here))
+        phases = 8 - joint + here
+        self.progress.plan(phases + RIVALS)
         self.run.once("environment.json", lambda: {**environment(), "task": self.task.describe()})
         table = self.price()
         budget = self.settings.budget or Budget(latency_ms=0.5 * table.figures(table.dearest())["latency_ms"])
@@ -67,6 +72,7 @@ class Phases:
         scores = self.fit_scores(supernet.network, table)
         selection = self.choose(supernet, table, budget, scores)
         baselines = self.baselines(supernet.network, selection.table, budget)
+        self.progress.plan(phases + len(to_train(baselines)))
         trained = self.train_and_test(supernet.network, selection.best, baselines)
         parity, verification = self.export_and_verify(trained["winner"], budget)
         losses = {name: one.losses for name, one in trained.items()}
@@ -101,7 +107,13 @@ class Phases:
             return {**table.to_dict(), "anchors": anchors}
 
         with self._phase("pricing every option"):
-            return CostTable.from_dict(self.run.once("cost_table.json", compute))
+            table = CostTable.from_dict(self.run.once("cost_table.json", compute))
+        if self.device.here and table.cost(table.dearest()).latency_ms < SHORT_MS:
+            self.progress.note(
+                f"no architecture takes {SHORT_MS:g} ms: such networks are timed less surely; a larger batch "
+                "tells them apart better"
+            )
+        return table
 
     @property
     def benches(self) -> Benches | None:
@@ -211,8 +223,12 @@ class Phases:
     def _final_losses(self, network: nn.Module) -> dict[str, float]:
         """Test data is touched here, once for each network, after everything is decided."""
         validation, test = (self._batches(split, FINAL_BATCHES) for split in ("validation", "test"))
-        loss = evaluate(network, self.task, test)
-        losses = {"validation_loss": evaluate(network, self.task, validation), "test_loss": loss}
+        loss, examples = evaluate(network, self.task, test), sum(len(inputs[0]) for inputs, _ in test)
+        losses = {
+            "validation_loss": evaluate(network, self.task, validation),
+            "test_loss": loss,
+            "test_examples": examples,
+        }
         judged = {**losses, "test_metric": metric(network, self.task, test, loss)}
         if isinstance(self.task, CountsErrors):
             judged["test_error"] = error_rate(network, self.task, test)

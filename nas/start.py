@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import copy
 import shutil
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from rich.console import Console
 
 from hw_cost_models.device import load_device
 from hw_cost_models.errors import HardwareCostError
+from nas.budget import Budget
 from nas.controllers import CONTROLLERS
 from nas.errors import BadInputError, NasError
 from nas.outcome import write_report
 from nas.phases import Phases
-from nas.progress import Progress, Silent
 from nas.reproducible import reproducible
 from nas.run import Run
 from nas.settings import CONTEXT, PRESETS, Effort, Schedule, Settings
-from nas.workloads import workload_of
+from nas.terminal import Bar
+from nas.workloads import unit_of, workload_of
 from search_spaces import Architecture, SearchSpace, SearchSpaceError, Task
 from search_spaces.space import batch_multiple
 from search_spaces.trial import try_space, try_task
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from hw_cost_models.cost import Workload
-    from nas.budget import Budget, Statistic
+    from nas.budget import Statistic
+    from nas.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Result:
     path: Path
     architecture: Architecture
     verdict: str
-    summary: dict[str, Any]
+    summary: dict[str, Any] = field(repr=False)
 
     @property
     def onnx(self) -> Path:
@@ -80,6 +84,8 @@ def search(
     `origin`, the `module:function` that returns the space, and the `precisions` that it was given are only
     stored, so that the command line can resume.
 
+    Phases and what is left of each are told on the terminal; `progress=nas.Silent()` tells nothing.
+
     Raises BadInputError for values that cannot be used or an `out` that is not empty, SearchSpaceError for a
     space that does not run or a task that does not fit it, InfeasibleBudgetError before any training when
     nothing meets the budget, VerificationError when the exported file disagrees with PyTorch. A measured miss
@@ -87,6 +93,8 @@ def search(
     """
     if preset not in PRESETS:
         raise BadInputError(f"no preset {preset!r}; the presets are {', '.join(PRESETS)}")
+    if budget is not None and not isinstance(budget, Budget):
+        raise BadInputError(f"budget={budget!r}: give a nas.Budget, such as nas.Budget(latency_ms=2)")
     if controller not in CONTROLLERS:
         raise BadInputError(f"no controller {controller!r}; the controllers are {', '.join(CONTROLLERS)}")
     profile = load_device(device, threads=threads, runtime=runtime, provider=provider)
@@ -98,7 +106,7 @@ def search(
         threads=profile.threads,
         runtime=profile.runtime,
         provider=profile.provider,
-        workload=replace(workload, unit=space.unit) if workload else workload_of(space),
+        workload=replace(workload, unit=unit_of(space)) if workload else workload_of(space),
         statistic=statistic,
         budget=budget,
         context=context,
@@ -113,28 +121,43 @@ def search(
     )
     try_space(space, settings.workload.batch, settings.workload.length)
     try_task(space, task)
-    progress = progress or Silent()
-    run = Run.create(Path(out), settings.to_dict(), progress.note)
-    try:
-        return go_on(run, space, task, progress)
-    except (NasError, HardwareCostError, SearchSpaceError):
-        if not (run.path / "checkpoints").exists():  # it holds nothing: its name should do for another budget
-            shutil.rmtree(run.path)
-        raise
+    with told(progress) as progress:
+        run = Run.create(Path(out), settings.to_dict(), progress.note)
+        try:
+            return go_on(run, space, task, progress)
+        except (NasError, HardwareCostError, SearchSpaceError):
+            if not (
+                run.path / "checkpoints"
+            ).exists():  # it holds nothing: its name may do for another budget
+                shutil.rmtree(run.path)
+            raise
 
 
 def resume(out: Path | str, space: SearchSpace, task: Task, progress: Progress | None = None) -> Result:
-    """Goes on with the search in `out`; a finished one only returns its result.
+    """Goes on with the search in `out`, telling its progress; a finished one only returns its result.
 
     Raises BadInputError when `out` holds no run, or one of another space or task.
     """
-    progress = progress or Silent()
-    run = Run.open(Path(out), progress.note)
-    settings = Settings.from_dict(run.config)
-    for what, stored, given in (("space", settings.space, space.name), ("task", settings.task, task.name)):
-        if stored != given:
-            raise BadInputError(f"{out} is a run of {what} {stored!r}, not {given!r}")
-    return go_on(run, space, task, progress)
+    with told(progress) as progress:
+        run = Run.open(Path(out), progress.note)
+        settings = Settings.from_dict(run.config)
+        for what, stored, given in (
+            ("space", settings.space, space.name),
+            ("task", settings.task, task.name),
+        ):
+            if stored != given:
+                raise BadInputError(f"{out} is a run of {what} {stored!r}, not {given!r}")
+        return go_on(run, space, task, progress)
+
+
+@contextmanager
+def told(progress: Progress | None) -> Iterator[Progress]:
+    """The progress given, or a bar on the standard error."""
+    if progress is not None:
+        yield progress
+        return
+    with Bar(Console(stderr=True)) as bar:
+        yield bar
 
 
 def go_on(run: Run, space: SearchSpace, task: Task, progress: Progress) -> Result:

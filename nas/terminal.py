@@ -112,22 +112,26 @@ def verdict_table(result: Mapping[str, Any]) -> Table:
 
 def quality_table(result: Mapping[str, Any]) -> Table:
     """The winner and what it stands beside: trained in the same way, and before that in shared weights."""
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
-    table.add_column("")
-    for column in (result["task"]["metric"], "errors", "test loss", "shared-weight loss", "latency ms"):
-        table.add_column(column, justify="right")
     winner = {**result["quality"], "measured": result["measured"], "predicted": result["predicted"]}
     rivals = {name: row for name, row in result["baselines"].items() if name != "random"}
+    errors = ("errors",) if "test_error" in winner else ()  # of a task that counts them
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("")
+    for column in (result["task"]["metric"], *errors, "test loss", "shared-weight loss", "latency ms"):
+        table.add_column(column, justify="right")
     for name, row in {"winner": winner, **rivals}.items():
         figures = row["measured"] or row["predicted"]
+        same = " (the same)" if row.get("architecture") == result["architecture"] else ""
         table.add_row(
-            row.get("name", name.replace("_", " ")),
+            row.get("name", name.replace("_", " ")) + same,
             f"{row['test_metric']:.3f}" if "test_metric" in row else "–",
-            f"{row['test_error']:.1%}" if "test_error" in row else "–",
+            *((f"{row['test_error']:.1%}" if "test_error" in row else "–",) if errors else ()),
             f"{row['test_loss']:.4f}" if "test_loss" in row else "–",
             f"{row['shared_loss']:.4f}",
             figure(figures["latency_ms"]),
         )
+    if tested := result["quality"].get("test_examples"):
+        table.caption, table.caption_justify = f"on {tested:,} examples of the test data", "left"
     return table
 
 
@@ -148,9 +152,26 @@ def show(console: Console, result: Mapping[str, Any], path: Path) -> None:
             highlight=False,
         )
         console.print()
+    loose = _loose(result)
+    if loose:
+        console.print(loose, highlight=False)
+        console.print()
+    taken = result["architecture"]
+    console.print("found " + escape(", ".join(taken.values())), highlight=False)
     console.print(
         f"winner {path / 'winner.onnx'}   report {path / 'report.html'}", highlight=False, soft_wrap=True
     )
+
+
+def _loose(result: Mapping[str, Any]) -> str:
+    """What a limit decided nothing of, because the largest architecture is within it."""
+    largest = result["baselines"]["largest"]
+    figures = {**largest["predicted"], **(largest["measured"] or {})}
+    limits = [metric for metric in METRICS if metric.name in result["budget"]]
+    if any(figures[metric.name] > result["budget"][metric.name] for metric in limits):
+        return ""
+    told = ", ".join(f"{metric.title} {figure(figures[metric.name])} {metric.unit}" for metric in limits)
+    return f"every architecture is within this budget; the largest takes {told}"
 
 
 def show_place(console: Console, place: Place, budget: Budget) -> None:

@@ -145,5 +145,6 @@ def _task(name: str, entry: Entry[Any], data: str) -> Callable[[str, int | None]
 
 def _entry(name: str) -> Entry[Any]:
     if name not in SPACES:
-        raise SearchSpaceError(f"no space {name!r}; the spaces are {', '.join(SPACES)}")
+        own = "one of your own is named module:function, without .py"
+        raise SearchSpaceError(f"no space {name!r}; the spaces are {', '.join(SPACES)}, and {own}")
     return SPACES[name]

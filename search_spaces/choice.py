@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,6 @@ from search_spaces.elastic import Slice, Sliced
 from search_spaces.errors import SearchSpaceError, UnboundChoiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from search_spaces.architecture import Architecture
     from search_spaces.elastic import Option
 
@@ -57,6 +56,11 @@ class Choice(nn.Module):
     def __init__(self, options: Mapping[str, Option], *, inline: bool = False) -> None:
         super().__init__()
         self.inline = inline
+        if not isinstance(options, Mapping):
+            kind = type(options).__name__
+            raise SearchSpaceError(
+                f'a choice takes options by name, as Choice({{"a": a, "b": b}}), got a {kind}'
+            )
         if len(options) < 2:
             raise SearchSpaceError(f"a choice needs at least two options, got {list(options)}")
         self.options = tuple(options)
@@ -65,6 +69,8 @@ class Choice(nn.Module):
         for name, option in options.items():
             if not name or hasattr(self, module_name(name)):
                 raise SearchSpaceError(f"{name!r} cannot name an option: it is empty, reserved or used twice")
+            if not isinstance(option, nn.Module | Slice):
+                raise SearchSpaceError(f"option {name!r} is a {type(option).__name__}, and not a module")
             if not isinstance(option, Slice):
                 self.add_module(module_name(name), option)
                 continue

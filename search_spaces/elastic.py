@@ -43,7 +43,20 @@ _NOTHING = 1e-20
 class Elastic(Protocol):
     """A block of which a part is a block of the same class. Both parts share its weights, gradients included.
 
-    Under a one-hot mixture `masked` computes what `sliced` does.
+    Under a one-hot mixture `masked` computes what `sliced` does. With the tools of this module:
+
+        class MLP(nn.Module):  # up and down are linear layers
+            def sizes(self):
+                return {"hidden": self.up.out_features}
+
+            def sliced(self, sizes):
+                first = sizes["hidden"]
+                up = reweighted(self.up, rows=lambda weight: weight[:first])
+                down = reweighted(self.down, columns=lambda weight: weight[:, :first])
+                return altered(self, up=up, down=down)
+
+            def masked(self, sizes, shares):
+                return altered(self, down=masked(self.down, [part["hidden"] for part in sizes], shares))
     """
 
     def sizes(self) -> Sizes:
@@ -74,7 +87,21 @@ class Slice:
                 raise SearchSpaceError(f"a slice of {kind} takes 1 to {whole[name]} {name}, got {size}")
         self.block = block
         self.sizes = {**whole, **sizes}
-        elastic(block).sliced(self.sizes)
+        with torch.enable_grad():
+            _check_shared(block, elastic(block).sliced(self.sizes))
+
+
+def _check_shared(block: nn.Module, part: nn.Module) -> None:
+    """Raises SearchSpaceError for a part with weights that training the part would not train in the block."""
+    own = {id(parameter) for parameter in block.parameters()}
+    trained = any(parameter.requires_grad for parameter in block.parameters())
+    for name, tensor in part.named_parameters():
+        loose = id(tensor) not in own and (isinstance(tensor, nn.Parameter) or not tensor.requires_grad)
+        if trained and loose:
+            raise SearchSpaceError(
+                f"a slice of {type(block).__name__} has a {name!r} of its own, which does not train the "
+                "block's: put a view of the block's parameter there, as search_spaces.elastic.reweighted does"
+            )
 
 
 Option: TypeAlias = nn.Module | Slice

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from search_spaces.space import Batch, Split
 
     Measure = Callable[[Tensor, Tensor], Tensor]
+    Metric = Callable[[Tensor, Tensor], Tensor | float]
 
+_SINGLE = 16
+"""Examples of one number each that stand for a text."""
 _DIGESTED = 64
 """Examples of each split that the digest is of: a whole dataset may take hours to read."""
 
@@ -53,7 +56,8 @@ class DatasetTask:
     the last dimension of outputs or, as in `torch.nn.functional.cross_entropy`, the second; else the mean
     squared difference.
 
-    A batch has `batch_multiple` times the examples that presets count, which are texts: 16 for small images.
+    A batch has `batch_multiple` times the examples that presets count, which are texts. Unless given, it is
+    16, so that presets train on batches of 64, where the target of an example is one number, and else 1.
 
     Raises DataError for a split that cannot be drawn from by index, is empty, or holds no such examples.
     """
@@ -65,13 +69,13 @@ class DatasetTask:
         test: Dataset | DataLoader[object],
         *,
         loss: Measure,
-        metric: Measure | None = None,
+        metric: Metric | None = None,
         metric_name: str = "loss",
         distillation: Measure | None = None,
         name: str = "own",
-        batch_multiple: int = 1,
+        batch_multiple: int | None = None,
     ) -> None:
-        self.name, self.metric_name, self.batch_multiple = name, metric_name, batch_multiple
+        self.name, self.metric_name = name, metric_name
         self._loss, self._metric = loss, metric or loss
         self._distillation = distillation
         self._splits: dict[Split, _Examples] = {
@@ -79,6 +83,7 @@ class DatasetTask:
             "validation": _Examples("validation", validation),
             "test": _Examples("test", test),
         }
+        self.batch_multiple = batch_multiple or self._splits["train"].usual_multiple()
 
     def describe(self) -> dict[str, object]:
         """What the datasets are, their sizes, and a digest of some examples of each."""
@@ -119,7 +124,7 @@ class DatasetTask:
 
     def measure(self, output: Tensor, target: Tensor) -> Tensor:
         """The metric of a batch, a scalar."""
-        return self._metric(output, target)
+        return torch.as_tensor(self._metric(output, target))
 
 
 class _Examples:
@@ -157,6 +162,11 @@ class _Examples:
             f"a {type(collated).__name__}{kinds}: give a DataLoader whose collate_fn returns such a pair"
         )
 
+    def usual_multiple(self) -> int:
+        """A text poses a question at every token."""
+        _, target = self.batch([0], seed=0)
+        return _SINGLE if target.numel() == 1 else 1
+
     def spread(self, count: int) -> list[int]:
         """So many indices, from the first example to the last."""
         return [index * (len(self) - 1) // max(1, count - 1) for index in range(count)]
@@ -175,6 +185,8 @@ def _dataset(split: Split, given: object) -> tuple[Dataset, Callable[[list[objec
     """What to draw from, and how examples become a batch."""
     loader = given if isinstance(given, DataLoader) else None
     dataset = given if loader is None else loader.dataset
+    if dataset is None:
+        raise DataError(f"{split}: there is no dataset: give one that has len() and [index], a list will do")
     if isinstance(dataset, IterableDataset) or not isinstance(dataset, Dataset):
         raise DataError(
             f"{split}: a {type(dataset).__name__} gives examples in an order of its own, which a search that "

@@ -15,8 +15,8 @@ import search_spaces
 NAMES = {
     "nas": """
         BadInputError Budget CONTROLLERS Constraint Controller CostTable DivergedError Effort
-        InfeasibleBudgetError NasError PRESETS Problem Result Scores Supernet VerificationError price
-        resume search
+        InfeasibleBudgetError NasError PRESETS Problem Progress Result Scores Silent Supernet
+        VerificationError price resume search
     """,
     "search_spaces": """
         Architecture Augmentation ByteText Choice CountsErrors DataError DatasetTask Decoder Elastic

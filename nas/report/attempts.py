@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from nas.candidates import GUARD
 from nas.report.contenders import strip
 from nas.report.headline import VERDICTS, mark
 from nas.report.markup import (
@@ -93,7 +94,8 @@ def _corrections(run: RunRecord, colours: dict[str, str]) -> Html:
             heading,
             note(
                 "A candidate measured over a limit raises the table's cost and is cut; then the solver tries "
-                "again."
+                f"again. Of what is timed, a candidate has to stay {percent(GUARD)} below the limit, because "
+                "the verdict comes from processes still to come."
             ),
             table(
                 ("attempt", "architecture", "cost", "predicted", "measured", "limit", "measured over limit"),

@@ -44,9 +44,14 @@ def baselines(run: RunRecord, colours: dict[str, str]) -> Html:
         ),
         note(
             "Losses are in nats, lower is better. The trained columns come from training each network apart; "
-            "the shared-weight loss is the supernet's, and is not comparable with them."
+            f"the shared-weight loss is the supernet's, and is not comparable with them.{_tested(run)}"
         ),
     )
+
+
+def _tested(run: RunRecord) -> str:
+    examples = run.part("quality").get("test_examples")
+    return f" Test figures are of {number(examples)} examples of the test data." if examples else ""
 
 
 def _row(run: RunRecord, network: Contender, colours: dict[str, str]) -> list[object]:
@@ -69,6 +74,11 @@ def conclusion(networks: dict[str, Contender]) -> Html:
     winner, rival = networks.get("winner"), networks.get("best_random")
     if winner is None or rival is None:
         return Html("There is no best random architecture in this record to hold the winner against.")
+    if winner.architecture == rival.architecture:
+        return Html(
+            "<strong>The same network</strong>: the best of the random architectures is the winner itself, "
+            "so that a random search would have found it, too."
+        )
     for kind, ours, theirs in (
         ("test", winner.test_loss, rival.test_loss),
         ("validation", winner.validation_loss, rival.validation_loss),

@@ -35,11 +35,19 @@ def _sentences(run: RunRecord) -> Iterator[Html]:
         yield escape(f"The winner was proposed by {listed(proposers)}.")
     parity = run.part("parity")
     if parity:
-        shapes = ", ".join(" × ".join(str(side) for side in shape) for shape in parity.get("shapes") or [])
         yield escape(
             f"The exported file differs from PyTorch by at most {number(parity.get('max_difference'), 2)}, "
-            f"on inputs of shape {shapes or 'unstated'}."
+            f"{_compared_on(run, parity)}."
         )
+
+
+def _compared_on(run: RunRecord, parity: Json) -> str:
+    """The inputs on which two runtimes were compared."""
+    shapes = parity.get("shapes") or []
+    if run.part("workload").get("unit") == "examples":
+        return f"in batches of {listed([str(batch) for batch, _ in shapes])}"
+    told = ", ".join(" × ".join(str(side) for side in shape) for shape in shapes)
+    return f"on inputs of shape {told or 'unstated'}"
 
 
 def _conditions(run: RunRecord) -> Iterator[Html]:

@@ -42,12 +42,9 @@ class RunRecord:
         return self.result.get(key) or []
 
     def ordered(self, paths: list[str]) -> list[str]:
-        """The paths layer by layer, and inside a layer in the order of the cost table.
-
-        Neither order alone would do: sorted text puts layer 10 before layer 2, and a file may sort its keys.
-        """
+        """The paths as data passes them, which is the order of the cost table; what it does not name last."""
         place = {path: index for index, path in enumerate(self.choices)}
-        return sorted(paths, key=lambda path: (_natural(layer_of(path)), place.get(path, len(place)), path))
+        return sorted(paths, key=lambda path: (place.get(path, len(place)), _natural(path)))
 
 
 def layer_of(path: str) -> str:

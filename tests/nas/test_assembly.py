@@ -200,3 +200,20 @@ def test_options_of_an_inline_choice_are_priced_alone(branching: Assembly, tmp_p
         assert (answers.shape, x.shape) == ((2, 4), (2, 5, WIDTH))
         others = torch.randn(3, 4), _noise(3, 8)[0]
         _agree(branching, module, others, files[structure_key(module, inputs)])
+
+
+def test_choices_stand_as_data_passes_them(tmp_path: Path) -> None:
+    class Backwards(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = Choice({"linear": nn.Linear(4, 4), "skip": nn.Identity()})
+            inner = Choice({"linear": nn.Linear(4, 4), "skip": nn.Identity()})
+            self.first = Choice({"nested": nn.Sequential(inner), "skip": nn.Identity()})
+
+        def forward(self, x: Tensor) -> Tensor:
+            y: Tensor = self.last(self.first(x))
+            return y
+
+    space = SearchSpace("backwards", Backwards(), lambda batch, length: (torch.ones(batch, 4),))
+    assembly = Assembly(space, Workload(), ExportCache(tmp_path, {0: "batch"}))
+    assert list(assembly.choices) == list(assembly.nesting) == ["first", "first.nested.0", "last"]

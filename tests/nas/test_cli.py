@@ -304,7 +304,7 @@ def test_the_cost_table_as_json(nas: Nas) -> None:
     table = json.loads(out)
     assert table.keys() >= {"device", "workload", "threads", "statistic", "choices", "fixed"}
     assert (table["device"], table["statistic"]) == ("raspberry-pi-5", "p50")
-    assert table["workload"] == {"kind": "forward", "batch": 3, "length": 5, "unit": "tokens"}
+    assert table["workload"] == {"kind": "forward", "batch": 3, "length": 5, "unit": "examples"}
     assert {path: tuple(options) for path, options in table["choices"].items()} == OPTIONS
     linear = table["choices"][FIRST]["linear"]
     assert linear["weight_mb"] == pytest.approx(20 * 4 / 1e6)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+import nas
 from hw_cost_models.errors import SubjectError
 from nas import cli, own_space
 from nas.bilevel import Bilevel
 from nas.errors import BadInputError
 from nas.settings import PRESETS
 from search_spaces import SearchSpaceError
-from tests.nas.toys import EFFORT, OPTIONS, Killed
+from tests.nas.toys import EFFORT, OPTIONS, Killed, ToyTask, toy_space
 
 MODULE = """
 from tests.nas.toys import ToyTask, toy_space
@@ -91,8 +92,40 @@ def test_what_is_no_space_is_said_in_one_line(name: str, data: str | None, said:
 def test_names_that_are_not_there() -> None:
     with pytest.raises(SubjectError, match=r"no module 'my_package\.absent' in /"):
         own_space.space_named("my_package.absent:space")
-    with pytest.raises(SearchSpaceError, match="no space 'my_module'; the spaces are"):
+    with pytest.raises(SearchSpaceError, match=r"no space 'my_module'; .* your own is named module:function"):
         own_space.space_named("my_module")
+    with pytest.raises(SubjectError, match=r"named without \.py, as my_module:space"):
+        own_space.space_named("my_module.py:space")
+
+
+def test_a_function_that_returns_a_space_is_priced_as_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("space", "space_and_task"):
+        assert _nas(monkeypatch, "cost", f"my_package.my_module:{name}", "--device", "raspberry-pi-5") == 0
+        out = capsys.readouterr().out
+        assert "tanh.x2" in out
+        assert "whole architectures take" in out
+    assert own_space.space_in("my_package.my_module:task") is None
+
+
+def test_a_run_from_python_is_not_resumed_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(self: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(Bilevel, "train_weights", killed)
+    with pytest.raises(Killed):
+        nas.search(toy_space(), ToyTask(), tmp_path / "run", device="raspberry-pi-5", effort=EFFORT)
+    assert "pricing every option" in capsys.readouterr().err
+    assert _nas(monkeypatch, "resume", tmp_path / "run") == 2
+    assert "nas.resume(" in capsys.readouterr().err
+
+
+def test_a_budget_that_is_a_number(tmp_path: Path) -> None:
+    with pytest.raises(BadInputError, match=r"budget=0.1: give a nas.Budget"):
+        nas.search(toy_space(), ToyTask(), tmp_path / "run", budget=0.1)  # type: ignore[arg-type]
 
 
 def test_a_search_that_was_killed_finds_its_space_again(

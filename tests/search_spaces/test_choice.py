@@ -1,6 +1,7 @@
 """Choices under mixtures, against modules written out by hand."""
 
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -182,6 +183,21 @@ def test_a_choice_inside_two_options_has_a_path_in_each_and_is_one() -> None:
     captured = capture_inputs(network, (X,))
     assert torch.equal(captured["0.squashed.1"][0], X.tanh())
     assert torch.equal(captured["0.plain.0"][0], X)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([nn.Tanh(), nn.Identity()], r'Choice\(\{"a": a, "b": b\}\), got a list'),
+        (
+            {"tanh": torch.tanh, "skip": nn.Identity()},
+            "option 'tanh' is a builtin_function_or_method, and not",
+        ),
+    ],
+)
+def test_options_that_are_none(options: Any, said: str) -> None:
+    with pytest.raises(SearchSpaceError, match=said):
+        Choice(options)
 
 
 def test_a_network_that_is_a_choice() -> None:

@@ -44,6 +44,18 @@ def test_it_is_a_task() -> None:
     assert not isinstance(task, CountsErrors)
 
 
+def test_examples_of_one_number_come_in_larger_batches() -> None:
+    assert _task().batch_multiple == 16
+    sequences = TensorDataset(torch.zeros(5, 8), torch.zeros(5, 8, dtype=torch.long))
+    assert _task(sequences).batch_multiple == 1
+    assert _task(batch_multiple=3).batch_multiple == 3
+
+
+def test_a_metric_may_be_a_plain_number() -> None:
+    measured = _task(metric=lambda output, target: float((output - target).abs().max()))
+    assert measured.measure(torch.ones(2), torch.zeros(2)).item() == 1.0
+
+
 @given(size=st.integers(1, 20), seed=st.integers(0, 9))
 @settings(max_examples=15)
 def test_samples_are_examples_of_the_split_drawn_by_the_generator_alone(size: int, seed: int) -> None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from search_spaces import Architecture, Choice, Mixture, Slice, bind, choices, select
+from search_spaces import Architecture, Choice, Mixture, SearchSpaceError, Slice, bind, choices, select
 from search_spaces.auxiliary import collect_loads
 from search_spaces.blocks import MLP, Attention, MixtureOfExperts, PreNorm, SwiGLU
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 WIDTH = 8
 ROUNDING = {"atol": 1e-12, "rtol": 1e-12}
@@ -95,6 +99,26 @@ def test_a_view_runs_the_current_weights_and_teaches_the_whole(network: Network)
     again = select(network, taken)
     for ours, theirs in zip(again.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, **ROUNDING)
+
+
+class Detached(MLP):
+    """Slices that are copies: training one would not train the block."""
+
+    def sliced(self, sizes: Mapping[str, int]) -> nn.Module:
+        part = copy.copy(super().sliced(sizes))
+        up = copy.copy(part.get_submodule("up"))
+        up._parameters = {n: nn.Parameter(t.detach().clone()) for n, t in up.named_parameters()}
+        part._modules = {**part._modules, "up": up}
+        return part
+
+
+def test_a_slice_that_does_not_train_the_block_is_refused() -> None:
+    with pytest.raises(SearchSpaceError, match=r"slice of Detached has a 'up.weight' of its own"):
+        Slice(Detached(8, 32), hidden=8)
+    frozen = Detached(8, 32).requires_grad_(False)
+    Slice(frozen, hidden=8)
+    with torch.no_grad():
+        Slice(MLP(8, 32), hidden=8)
 
 
 def test_widths_and_other_options_are_one_weighted_sum(network: Network) -> None:

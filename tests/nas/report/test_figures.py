@@ -144,10 +144,11 @@ def test_one_column_hangs_straight_down() -> None:
     assert place(flow(nodes[:1]), ["a"], width=100)[0] == pytest.approx((51, 66))
 
 
-def test_layers_are_ordered_as_numbers_and_inside_as_in_the_table() -> None:
-    paths = [f"layers.{i}.{part}" for i in range(12) for part in ("mixer", "feedforward")]
-    run = RunRecord(cost_table={"choices": {key: {} for key in sorted(paths, reverse=True)}})
-    assert run.ordered(sorted(paths)) == paths
+def test_choices_stand_in_the_order_of_the_table_and_others_by_their_numbers() -> None:
+    passed = ["width", "layers.1.mixer", "layers.0.mixer", "first"]
+    run = RunRecord(cost_table={"choices": {path: {} for path in passed}})
+    others = [f"more.{i}" for i in range(12)]
+    assert run.ordered(sorted([*others, *passed])) == [*passed, *others]
 
 
 def test_skip_is_grey_and_takes_no_colour_from_the_others() -> None:

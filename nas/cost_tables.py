@@ -147,11 +147,12 @@ def _device_figures(profile: Device) -> list[str]:
 
 
 def _table(left: Sequence[str], right: Sequence[str]) -> Table:
-    drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    """Where there is little room, words break and figures do not."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in left:
-        drawn.add_column(column, no_wrap=True)
+        drawn.add_column(column, overflow="fold")
     for column in right:
-        drawn.add_column(column, justify="right")
+        drawn.add_column(column, justify="right", no_wrap=True)
     return drawn
 
 

@@ -114,6 +114,7 @@ def quality_table(result: Mapping[str, Any]) -> Table:
     """The winner and what it stands beside: trained in the same way, and before that in shared weights."""
     winner = {**result["quality"], "measured": result["measured"], "predicted": result["predicted"]}
     rivals = {name: row for name, row in result["baselines"].items() if name != "random"}
+    limit = result["budget"].get("latency_ms")
     errors = ("errors",) if "test_error" in winner else ()  # of a task that counts them
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     table.add_column("")
@@ -128,11 +129,16 @@ def quality_table(result: Mapping[str, Any]) -> Table:
             *((f"{row['test_error']:.1%}" if "test_error" in row else "–",) if errors else ()),
             f"{row['test_loss']:.4f}" if "test_loss" in row else "–",
             f"{row['shared_loss']:.4f}",
-            figure(figures["latency_ms"]),
+            _beside(figures["latency_ms"], limit),
         )
     if tested := result["quality"].get("test_examples"):
         table.caption, table.caption_justify = f"on {tested:,} examples of the test data", "left"
     return table
+
+
+def _beside(latency_ms: float, limit: float | None) -> str:
+    over = limit is not None and latency_ms > limit
+    return f"[red]over[/] {figure(latency_ms)}" if over else figure(latency_ms)
 
 
 def show(console: Console, result: Mapping[str, Any], path: Path) -> None:
@@ -144,11 +150,10 @@ def show(console: Console, result: Mapping[str, Any], path: Path) -> None:
     console.print()
     use = result["use"]
     if filling := use["filling"]:
-        comparison = "no better" if filling["shared_loss"] >= filling["winner_shared_loss"] else "better"
         console.print(
-            f"{use['fraction']:.0%} of the limit is used: of {filling['architectures']} architectures "
-            f"that fill it, the best is {comparison} in shared weights "
-            f"({filling['shared_loss']:.4f} nats against {filling['winner_shared_loss']:.4f})",
+            f"{use['fraction']:.0%} of the limit is used; of {filling['architectures']} architectures that "
+            f"fill it, the best has a shared-weight loss of {filling['shared_loss']:.4f}, the winner "
+            f"{filling['winner_shared_loss']:.4f}",
             highlight=False,
         )
         console.print()

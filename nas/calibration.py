@@ -71,12 +71,16 @@ class Calibration:
 
     latency: Residuals
     peak: Residuals
+    repeatability: float = 0.0
+    """The standard deviation of a network's latency in another process, what all have in common taken out, as
+    a part of it; 0 where nothing was measured twice."""
 
     def to_dict(self) -> dict[str, Any]:
         latency, peak = self.latency, self.peak
         return {
             "residual": latency.residual,
             "networks": [{"predicted_ms": p, "measured_ms": m} for p, m in latency.pairs()],
+            "repeatability": self.repeatability,
             "peak_residual": peak.residual,
             "peaks": [{"predicted_mb": p, "measured_mb": m} for p, m in peak.pairs()],
         }
@@ -87,6 +91,7 @@ class Calibration:
         return cls(
             Residuals(tuple(n["predicted_ms"] for n in latency), tuple(n["measured_ms"] for n in latency)),
             Residuals(tuple(n["predicted_mb"] for n in peak), tuple(n["measured_mb"] for n in peak)),
+            data.get("repeatability", 0.0),
         )
 
 
@@ -162,6 +167,11 @@ class Lift:
 
     def of(self, latency_ms: float) -> float:
         return max(0.0, self.offset_ms + self.factor * latency_ms)
+
+    def scatter(self, before: Sequence[float], after: Sequence[float]) -> float:
+        """Standard deviation of what it leaves of networks that it was fitted to, as a part of each."""
+        left = np.log(np.array(after)) - np.log([self.of(latency) for latency in before])
+        return float(np.sqrt(np.square(left).sum() / max(1, len(left) - 2)))
 
 
 @dataclass(frozen=True)

@@ -13,20 +13,24 @@ never goes down within a run, so this ends.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from nas.budget import Budget, metric
+from nas.budget import Budget, Metric, metric
 from nas.cost_table import Correction, CostTable
 from nas.discretise import Scores
 from search_spaces import Architecture
 
 ATTEMPTS = 5
 GUARD = 0.02
-"""How far below a limit a latency must be measured, since the verdict comes from processes still to come: the
-medians of ten architectures in five fresh processes, drift taken out, differed by 1.3 to 2.2 % (one standard
-deviation) from what was expected of them."""
+"""How far below a limit a latency must be measured, since the verdict comes from processes still to come. In
+quiet hours the medians of ten architectures in five fresh processes differed by 1.3 to 2.2 % (one standard
+deviation) from what was expected of them, drift taken out."""
+CAREFUL = 1.5
+"""In other hours it is so many times the standard deviation that was found when the table was made."""
+MOST = 0.1
+"""No more than this part of a limit is given away for what may differ."""
 
 TUNED = 3
 """How many candidates of each source are tuned before they are ranked."""
@@ -101,6 +105,17 @@ class Selection:
         fitting = [c for c in self.ranked if c.fits or unmeasured]
         return fitting[0] if fitting else min(self.ranked, key=lambda c: _overshoot(c, self.budget))
 
+    def misses(self, measured: Mapping[str, float]) -> list[str]:
+        """The limits that these figures are not safely within. What is counted repeats exactly."""
+        return [
+            limited.name
+            for limited, limit in self.budget.items()
+            if measured[limited.name] > limit * (1 - (self._guard(limited) if limited.timed else 0.0))
+        ]
+
+    def _guard(self, limited: Metric) -> float:
+        return guard(self.table.of(limited.kind).calibration.repeatability)
+
     @property
     def settled(self) -> bool:
         """No candidate that could still rank above the best fitting one is left unmeasured."""
@@ -140,8 +155,8 @@ def choose(
             if tuned_loss is not None:
                 found = _tuned(found, sources, tuned_loss)
             if measure is not None and measure_whole is not None:
-                found = _measured(found, measure, budget, measured)
-                found = _confirmed(found, measure_whole, budget)
+                found = _measured(found, measure, selection, measured)
+                found = _confirmed(found, measure_whole, selection)
             return {"candidates": [c.to_dict() for c in found.values()]}
 
         data = once(f"attempt-{attempt}.json", compute)
@@ -197,17 +212,23 @@ def _tuned(
     return tuned
 
 
+def guard(repeatability: float) -> float:
+    """How far below a limit a latency must be measured, as a part of it."""
+    return min(max(GUARD, CAREFUL * repeatability), MOST)
+
+
 def aim(table: CostTable, budget: Budget) -> Budget:
     """What the solver works to, unless nothing fits there: what is timed is kept below by guard and residual.
 
     Memory is aimed at its limit: how an arena fragments is not predicted, but it is the same in every
     process, so that a miss is found by the first measurement.
     """
-    timed = {
-        limited.name: limit * (1 - min(GUARD + table.of(limited.kind).calibration.latency.residual, 0.1))
-        for limited, limit in budget.items()
-        if limited.timed
-    }
+    timed = {}
+    for limited, limit in budget.items():
+        if limited.timed:
+            calibration = table.of(limited.kind).calibration
+            margin = guard(calibration.repeatability) + calibration.latency.residual
+            timed[limited.name] = limit * (1 - min(margin, MOST))
     if not timed:
         return budget
     aimed = replace(budget, **timed)
@@ -216,7 +237,7 @@ def aim(table: CostTable, budget: Budget) -> Budget:
 
 
 def _measured(
-    found: dict[Architecture, Candidate], measure: Measure, budget: Budget, count: int
+    found: dict[Architecture, Candidate], measure: Measure, selection: Selection, count: int
 ) -> dict[Architecture, Candidate]:
     """Measures the best-ranked candidates that were not measured yet."""
     ranked = sorted(found.values(), key=lambda c: c.rank)
@@ -226,13 +247,13 @@ def _measured(
     figures = measure([c.architecture for c in open_])
     updated = dict(found)
     for candidate, measured in zip(open_, figures, strict=True):
-        fits = not list(_misses(measured, budget))
+        fits = not selection.misses(measured)
         updated[candidate.architecture] = replace(candidate, measured=measured, fits=fits)
     return updated
 
 
 def _confirmed(
-    found: dict[Architecture, Candidate], measure_whole: Measure, budget: Budget
+    found: dict[Architecture, Candidate], measure_whole: Measure, selection: Selection
 ) -> dict[Architecture, Candidate]:
     """Measures the best that fits as an export of the whole, and the next where it then does not fit."""
     updated = dict(found)
@@ -242,15 +263,8 @@ def _confirmed(
             return updated
         best = fitting[0]
         (measured,) = measure_whole([best.architecture])
-        fits = not list(_misses(measured, budget))
+        fits = not selection.misses(measured)
         updated[best.architecture] = replace(best, measured=measured, fits=fits, whole=True)
-
-
-def _misses(measured: Mapping[str, float], budget: Budget) -> Iterable[str]:
-    for limited, limit in budget.items():
-        guard = GUARD if limited.timed else 0.0  # what is counted repeats exactly
-        if measured[limited.name] > limit * (1 - guard):
-            yield limited.name
 
 
 def _correct(
@@ -261,7 +275,7 @@ def _correct(
         if candidate.fits is not False or candidate.architecture in measured_before:
             continue
         assert candidate.measured is not None
-        for name in _misses(candidate.measured, selection.budget):
+        for name in selection.misses(candidate.measured):
             missed = metric(name)
             predicted = selection.table.figures(candidate.architecture)[name]
             limit = selection.budget.limits()[name]

@@ -45,8 +45,8 @@ SHORT_MS = 0.2
 """Below, what a machine does beside the network shifts its latency by several per cent."""
 RIVALS = 2
 """How many are usually trained beside the winner: as many phases are announced before that is known."""
-FINAL_BATCHES = 256
-"""Batches of the validation and test losses of trained networks, where the data has so many."""
+FINAL_BATCHES: Mapping[Split, int] = {"validation": 32, "test": 128}
+"""Batches of the last losses of trained networks, where the data has so many."""
 
 
 class Phases:
@@ -210,19 +210,19 @@ class Phases:
         self, network: nn.Module, winner: Candidate, baselines: Mapping[str, Any]
     ) -> dict[str, Trained]:
         """The winner and its rivals, each from inherited weights, in the same way, on the same batches."""
-        training = self._training(self.effort.train_steps)
+        training, validation = self._training(self.effort.train_steps), self._ranking_batches()
         trained = {}
         for name, architecture in {"winner": winner.architecture, **to_train(baselines)}.items():
             with self._phase(f"training {name.replace('_', ' ')}"):
                 plain = select(network, architecture)
-                train(plain, self.task, training, self.run, name, self.progress)
+                train(plain, self.task, training, validation, self.run, name, self.progress)
                 losses = self.run.once(f"trained-{name}.json", partial(self._final_losses, plain))
                 trained[name] = Trained(plain, losses, self._in_precisions(plain, name))
         return trained
 
     def _final_losses(self, network: nn.Module) -> dict[str, float]:
         """Test data is touched here, once for each network, after everything is decided."""
-        validation, test = (self._batches(split, FINAL_BATCHES) for split in ("validation", "test"))
+        validation, test = (self._batches(split, count) for split, count in FINAL_BATCHES.items())
         loss, examples = evaluate(network, self.task, test), sum(len(inputs[0]) for inputs, _ in test)
         losses = {
             "validation_loss": evaluate(network, self.task, validation),
@@ -238,7 +238,7 @@ class Phases:
         """Before and after integers, where the space offers them."""
         if not is_quantised(self.space.network):
             return {}
-        test = self._batches("test", FINAL_BATCHES)
+        test = self._batches("test", FINAL_BATCHES["test"])
         return self.run.once(f"precisions-{name}.json", partial(in_precisions, network, self.task, test))
 
     # ----------------------------------------------------------------------- 6 export, verify

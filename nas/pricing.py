@@ -120,7 +120,10 @@ def _levelled(table: CostTable, assembly: Assembly, device: Device, rounds: int)
     bench = Bench.start(assembly, device, table.statistic, rounds, anchors)
     then = [table.cost(anchor).latency_ms for anchor in anchors]
     now = [bench.anchors[anchor.name].at(table.statistic) for anchor in anchors]
-    return table.lifted(Lift.fit(then, now, table.fixed.latency_ms)), bench
+    lift = Lift.fit(then, now, table.fixed.latency_ms)
+    lifted = table.lifted(lift)
+    calibration = replace(lifted.calibration, repeatability=lift.scatter(then, now))
+    return replace(lifted, calibration=calibration), bench
 
 
 def _price_by_kit(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from nas.progress import Progress
     from search_spaces import Task
     from search_spaces.space import Batch
+
+
+LOOKS = 10
+"""How often a network is judged while it trains."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +78,42 @@ def _step(
 
 
 def train(
-    network: nn.Module, task: Task, training: Training, run: Run, name: str, progress: Progress
+    network: nn.Module,
+    task: Task,
+    training: Training,
+    validation: Sequence[Batch],
+    run: Run,
+    name: str,
+    progress: Progress,
 ) -> None:
-    """Trains a plain network in place, from the weights it has; goes on from the run's checkpoint."""
+    """Trains a plain network in place, from the weights it has; goes on from the run's checkpoint.
+
+    After every tenth of the steps it is judged on these batches, and it ends as it was at the best of these
+    looks: on few data the last steps may only learn them by heart.
+    """
     draws = generator(training.seed, "train")  # the same for all networks: they see the same batches
     optimizer = make_optimizer(network.parameters(), training.learning_rate)
+    best, lowest = copy.deepcopy(network), torch.tensor(math.inf)
+    looks = {math.ceil(training.steps * tenth / LOOKS) for tenth in range(1, LOOKS + 1)}
 
     def step(i: int) -> dict[str, object]:
         rate = cosine(i, training.steps, training.learning_rate)
         set_rate(optimizer, rate)
         with watch_experts(network, i) as experts:
             loss = _step(network, task, training, optimizer, draws)
-        return {"phase": "train", "network": name, "loss": loss, "learning_rate": rate, **experts}
+        record = {"phase": "train", "network": name, "loss": loss, "learning_rate": rate, **experts}
+        if i + 1 not in looks:
+            return record
+        judged = evaluate(network, task, validation)
+        if judged <= lowest:  # of equal looks the last: it has learnt more
+            lowest.fill_(judged)
+            best.load_state_dict(network.state_dict())
+        return {**record, "validation_loss": judged}
 
     network.train()
-    state = State({"network": network}, {"weights": optimizer}, draws)
+    state = State(
+        {"network": network, "best": best}, {"weights": optimizer}, draws, {"lowest validation loss": lowest}
+    )
     run_loop(run, f"5-train-{name}", training.steps, state, step, progress)
+    network.load_state_dict(best.state_dict())
     network.eval()

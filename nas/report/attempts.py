@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nas.candidates import GUARD
+from nas.candidates import guard
 from nas.report.contenders import strip
 from nas.report.headline import VERDICTS, mark
 from nas.report.markup import (
@@ -84,6 +84,7 @@ def _fits(fits: bool | None) -> Html:
 
 def _corrections(run: RunRecord, colours: dict[str, str]) -> Html:
     heading = Html("<h3>Corrections</h3>")
+    repeated = (run.cost_table.get("calibration") or {}).get("repeatability") or 0.0
     corrections = run.rows("corrections")
     if not corrections:
         return join(
@@ -94,8 +95,9 @@ def _corrections(run: RunRecord, colours: dict[str, str]) -> Html:
             heading,
             note(
                 "A candidate measured over a limit raises the table's cost and is cut; then the solver tries "
-                f"again. Of what is timed, a candidate has to stay {percent(GUARD)} below the limit, because "
-                "the verdict comes from processes still to come."
+                f"again. Of what is timed, a candidate has to stay {percent(guard(repeated))} below the "
+                "limit, because the verdict comes from processes still to come; by how much they may differ "
+                "was found with the cost table."
             ),
             table(
                 ("attempt", "architecture", "cost", "predicted", "measured", "limit", "measured over limit"),

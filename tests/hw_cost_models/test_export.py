@@ -97,7 +97,7 @@ def test_batches_keep_the_order_and_stay_small() -> None:
     def item(modules: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
         return nn.Sequential(*(nn.Identity() for _ in range(modules - 1))), ()
 
-    sizes = {"a": 50, "b": 70, "c": 1, "huge": 500, "d": 119, "e": 1}
+    sizes = {"a": 10, "b": 20, "c": 1, "huge": 500, "d": 29, "e": 1}
     batches = _batches({name: item(size) for name, size in sizes.items()})
     assert batches == [["a", "b"], ["c"], ["huge"], ["d", "e"]]
 

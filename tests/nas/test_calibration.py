@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_peaks_are_an_offset_and_a_slope() -> None:
 
 
 def test_a_calibration_survives_json() -> None:
-    calibration = Calibration(Residuals((1.1, 2.2), (1.0, 2.0)), Residuals((0.3,), (0.7,)))
+    calibration = Calibration(Residuals((1.1, 2.2), (1.0, 2.0)), Residuals((0.3,), (0.7,)), 0.03)
     data = json.loads(json.dumps(calibration.to_dict()))
     assert Calibration.from_dict(data) == calibration
     assert data["residual"] == pytest.approx(0.14826)
@@ -100,6 +101,17 @@ def test_a_lift_from_networks_of_one_size_is_a_factor() -> None:
     lift = Lift.fit([2.0, 2.0], [2.2, 2.2], 1.0)
     assert (lift.of(2.0), lift.of(1.0)) == (pytest.approx(2.2, rel=1e-3), pytest.approx(1.1, rel=0.02))
     assert Lift(-1.0, 1.0).of(0.5) == 0.0
+
+
+def test_what_a_lift_leaves_is_how_badly_networks_repeat() -> None:
+    before = [1.0, 2.0, 4.0, 8.0, 3.0, 6.0]
+    assert Lift(0.0, 1.1).scatter(before, [1.1 * ms for ms in before]) == pytest.approx(0.0, abs=1e-12)
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(200):
+        after = [1.1 * ms * math.exp(0.04 * rng.normal()) for ms in before]
+        found.append(Lift.fit(before, after, 1.0).scatter(before, after))
+    assert math.sqrt(np.square(found).mean()) == pytest.approx(0.04, rel=0.15)
 
 
 def test_a_lift_leaves_the_smallest_above_zero() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from nas.budget import METRICS, Budget
-from nas.candidates import ATTEMPTS, GUARD, TUNED, Candidate, Measure, Selection, Source, aim, choose
+from nas.candidates import ATTEMPTS, GUARD, TUNED, Candidate, Measure, Selection, Source, aim, choose, guard
 from nas.discretise import Scores
 from tests.nas.toys import FIRST, INNER, SECOND, Killed, architecture, architectures, new_run, toy_table
 
@@ -240,6 +241,19 @@ def test_the_solver_aims_below_the_limit_unless_nothing_fits_there() -> None:
     assert aim(table, Budget(memory_mb=50.0)) == Budget(memory_mb=50.0)
     wild = toy_table(predicted=(3.0,), measured=(1.0,))
     assert aim(wild, budget).latency_ms == pytest.approx(5.4), "never more than a tenth"
+
+
+@pytest.mark.parametrize(("repeatability", "expected"), [(0.0, 0.02), (0.01, 0.02), (0.04, 0.06), (0.5, 0.1)])
+def test_where_networks_repeat_badly_more_is_kept_of_the_limit(repeatability: float, expected: float) -> None:
+    table = toy_table()
+    table = replace(table, calibration=replace(table.calibration, repeatability=repeatability))
+    assert guard(repeatability) == pytest.approx(expected)
+    budget = Budget(latency_ms=6.0, params_m=0.2)
+    assert aim(table, budget).latency_ms == pytest.approx(6.0 * (1 - expected))
+    selection = Selection(table, budget)
+    within, beyond = 6.0 * (1 - expected) - 0.01, 6.0 * (1 - expected) + 0.01
+    assert selection.misses({"latency_ms": within, "params_m": 0.2}) == []
+    assert selection.misses({"latency_ms": beyond, "params_m": 0.2}) == ["latency_ms"]
 
 
 @pytest.mark.parametrize("measured", [None, {"latency_ms": 1.5, "memory_mb": 2.0, "params_m": 0.1}])

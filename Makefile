@@ -14,9 +14,10 @@ demo: .venv/runtime
 	@test ! -e runs/demo/result.json || { echo "runs/demo holds a finished demo: remove it to run it again"; exit 1; }
 	@if [ -e runs/demo/config.json ]; then $(BIN)/nas resume runs/demo; else $(BIN)/nas search --out runs/demo; fi
 
-# In two processes of one thread each, as more threads than cores wait for each other.
+# In two processes of one thread each, as more threads than cores wait for each other; files in their order, because
+# the first, the examples, take longest.
 test: .venv/dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not alone" --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest -m alone
 
 check: .venv/dev

@@ -100,7 +100,9 @@ def run(tmp_path: Path) -> Run:
 
 def test_a_training_records_every_few_steps(run: Run) -> None:
     plain = select(Lengthened(), Architecture({"first": "small"}))
-    train(plain, ToyTask(), Training(2 * EXPERTS_EVERY, 8, 0.01, 0), run, "winner", Silent())
+    task = ToyTask()
+    validation = list(task.batches("validation", 8, 1))
+    train(plain, task, Training(2 * EXPERTS_EVERY, 8, 0.01, 0), validation, run, "winner", Silent())
     told = {line["step"]: line["experts"] for line in run.trajectory() if "experts" in line}
     assert list(told) == [0, EXPERTS_EVERY]
     assert all(shares.keys() == {"first.1.router", "second.router"} for shares in told.values())

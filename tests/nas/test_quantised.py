@@ -175,8 +175,8 @@ def test_assembled_and_whole_files_agree(precision: str, tmp_path: Path) -> None
 def test_what_was_asked_on_the_command_line_is_there_again_on_resume(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("nas.own_space.space_and_task", lambda *_: (_space(), Turning()))
-    told = {"space": "stack", "data": None, "workload": {"length": LENGTH}}
+    monkeypatch.setattr("nas.own_space._space_and_task", lambda *_: (_space(), Turning()))
+    told = {"space": "stack", "origin": "mine:stack", "data": None, "workload": {"length": LENGTH}}
     for precisions, choice in (([], False), (["fp32", "int4"], True)):
         run = Run.create(tmp_path / str(choice), {**told, "precisions": precisions}, lambda _: None)
         space, _ = space_and_task(run)
@@ -184,7 +184,7 @@ def test_what_was_asked_on_the_command_line_is_there_again_on_resume(
 
 
 def test_a_precision_that_is_none_is_said_before_anything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.own_space.space_and_task", lambda *_: (_space(), Turning()))
+    monkeypatch.setattr("nas.own_space._space_and_task", lambda *_: (_space(), Turning()))
     said = CliRunner().invoke(app, ["search", "--precision", "fp32, int7"])
     assert str(said.exception) == "no precision 'int7'; the precisions are fp32, int8, int4"
 

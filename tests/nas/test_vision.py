@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SIDE, WIDTH = 8, 8
-KEPT = {"separable_3x3", "mbconv_3x3_e6", "mbconv_5x5_e6", "attention", "moe", "skip"}
+KEPT = {"separable_3x3", "mbconv_3x3_e6", "mbconv_5x5_e6", "skip"}
 SMALL = replace(EFFORT, batch_size=8, random_architectures=2)
 
 

@@ -43,7 +43,9 @@ class Routed(nn.Module):
 
 def trained(network: nn.Module, path: Path) -> list[dict[str, Any]]:
     run = new_run(path)
-    train(network, ToyTask(), Training(12, 64, 0.001, 0), run, "winner", Silent())
+    task = ToyTask()
+    validation = list(task.batches("validation", 16, 1))
+    train(network, task, Training(12, 64, 0.001, 0), validation, run, "winner", Silent())
     return run.trajectory()
 
 

@@ -58,6 +58,7 @@ def _knowing_its_operators() -> Iterator[None]:
             _KNOWN[key] = made.__get__(None, ONNXRegistry)(**version)
         return _KNOWN[key]
 
+    # a class method of torch is exchanged for the length of a call, which a type checker does not allow
     ONNXRegistry.from_torchlib = staticmethod(known)  # type: ignore[method-assign, assignment]
     try:
         yield

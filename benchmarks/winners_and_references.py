@@ -76,7 +76,7 @@ class Case:
 
 
 def images(task: Callable[[], Task], side: int, share: float) -> Case:
-    """In half the widths of MobileNetV3-small: up to 0.13 million parameters, as published for Fashion-MNIST."""
+    """In half the widths of MobileNetV3-small: up to 0.13 million parameters."""
     return Case(
         *("local", "latency_ms", Workload(1, side), 1, task),
         *(partial(mobile_vision, resolution=side, width=8), "EfficientNet-lite-like"),

@@ -16,9 +16,12 @@ from nas.start import search
 from search_spaces import LabelledText, encoder, select
 from search_spaces.rules import at_least, where
 from tests.nas.toys import EFFORT
+from tests.search_spaces.narrowed import narrowed
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+KEPT = {"attention", "convolution", "swiglu_2x", "swiglu_4x", "skip"}
 
 
 def test_a_search_that_must_take_an_exit_ends_and_exports(tmp_path: Path) -> None:
@@ -26,7 +29,7 @@ def test_a_search_that_must_take_an_exit_ends_and_exports(tmp_path: Path) -> Non
         (tmp_path / "texts" / label).mkdir(parents=True)
         for number in range(3):
             (tmp_path / "texts" / label / f"{number}.txt").write_text(40 * word)
-    space = encoder(layers=2, width=16, heads=2, classes=2)
+    space = narrowed(encoder(layers=2, width=16, heads=2, classes=2), KEPT)
     leaves = at_least(1, where(space.network, "exit", "exit_0.8", "exit_0.95"))
     result = search(
         replace(space, rules=(leaves,), references={}),

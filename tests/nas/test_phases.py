@@ -30,6 +30,7 @@ from nas.start import Result, resume, search
 from search_spaces import Architecture, ByteText, Decoder, check, hybrid_lm, select
 from search_spaces.rules import at_least, excluded, requires
 from tests.nas.toys import EFFORT, FIRST, INNER, SECOND, Killed, ToyTask, same, toy_space
+from tests.search_spaces.narrowed import narrowed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,10 @@ ELSEWHERE = "raspberry-pi-5"
 
 
 def _text_space() -> SearchSpace:
-    return hybrid_lm(layers=2, width=16, heads=2)
+    """Routed experts, sparse weights, slices and states of both kinds, and what the reference is made of."""
+    mixers, feedforwards = ("attention", "gated_delta", "convolution"), ("swiglu_2x", "swiglu_4x", "moe")
+    space = hybrid_lm(layers=2, width=16, heads=2)
+    return narrowed(space, {*mixers, *feedforwards, "sparse_2_4", "skip"})
 
 
 def _lines(run: Path) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ from hw_cost_models.files import read_json
 from nas.budget import Budget
 from nas.cost_table import CostTable
 from nas.start import Result, search
-from search_spaces import Choice, SearchSpace, choices, finalised, select
+from search_spaces import Choice, SearchSpace, finalised, select
 from search_spaces.blocks import (
     BidirectionalAttention,
     ConvNeXt,
@@ -35,12 +35,14 @@ from search_spaces.images import LabelledImages
 from search_spaces.mobile_vision import example_images, mobile_vision
 from search_spaces.rules import at_least, where
 from tests.nas.toys import EFFORT
+from tests.search_spaces.narrowed import narrowed
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 SIDE, WIDTH = 8, 8
 KEPT = {"separable_3x3", "mbconv_3x3_e6", "mbconv_5x5_e6", "skip"}
+"""Those of EfficientNet-lite-like."""
 SMALL = replace(EFFORT, batch_size=8, random_architectures=2)
 
 
@@ -64,20 +66,8 @@ def _assert_the_file_is_the_network(result: Result, space: SearchSpace) -> None:
         np.testing.assert_allclose(found, network(images).detach().numpy(), atol=1e-4)
 
 
-def _narrowed(space: SearchSpace) -> SearchSpace:
-    """Of each choice few options, those of one reference among them, so that pricing takes seconds."""
-    for path, choice in choices(space.network).items():
-        if path == "resolution":
-            continue
-        stage, block = path.rsplit(".", 1)
-        kept = {name: choice.option(name) for name in choice.options if name in KEPT}
-        space.network.get_submodule(stage)[int(block)] = Choice(kept)
-    name = "EfficientNet-lite-like"
-    return replace(space, references={name: space.references[name]})
-
-
 def test_mobile_vision_is_searched(tmp_path: Path) -> None:
-    space = _narrowed(mobile_vision(classes=3, resolution=SIDE, scaled_to=(6,), width=8))
+    space = narrowed(mobile_vision(classes=3, resolution=SIDE, scaled_to=(6,), width=8), KEPT)
     result = search(space, _task(), tmp_path / "run", device="raspberry-pi-5", effort=SMALL)
     assert result.verdict == "predicted, not verified"
     assert result.summary["workload"] == {"kind": "forward", "batch": 1, "length": SIDE, "unit": "pixels"}
